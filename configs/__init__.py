@@ -1,0 +1,1 @@
+"""Data only: model configurations in Spleeter's JSON form and runner presets."""

@@ -1,0 +1,1 @@
+"""The separator itself, without Beam: a waveform goes in, stems come out."""

@@ -1,0 +1,72 @@
+"""The one place that knows which array library runs under Keras: TensorFlow unless KERAS_BACKEND says otherwise, or JAX.
+
+Import `keras` from here, so that the default is set before Keras reads it. Networks and signal processing are written against
+keras.ops; only compiling a function and sizing thread pools differ between the two.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+os.environ.setdefault('KERAS_BACKEND', 'tensorflow')
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+import keras  # after the environment is set, on purpose
+
+logger = logging.getLogger(__name__)
+
+Tensor = Any  # a tensor of whichever library runs
+
+
+def configure_threads(streams: int) -> None:
+    """Size TensorFlow's thread pools for `streams` Python threads that each separate a chunk at a time.
+
+    One thread inside every call and one call per core measured fastest, and it keeps the order of additions inside a
+    convolution the same for any number of workers. Must come before TensorFlow's first operation in the process; later calls
+    that would change something are reported in the log, because TensorFlow can no longer follow them.
+    """
+    if keras.backend.backend() != 'tensorflow':
+        return
+    import tensorflow as tf
+
+    wanted = (1, streams)
+    threading = tf.config.threading
+    if (threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads()) == wanted:
+        return
+    try:
+        threading.set_intra_op_parallelism_threads(1)
+        threading.set_inter_op_parallelism_threads(streams)
+    except RuntimeError:
+        logger.warning('TensorFlow runs already: its thread pools stay as they are (wanted: 1 inside, %d across)', streams)
+
+
+def compile_function(
+    model: keras.Model, function: Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Compile `function(network, inputs)`, which calls `network` (the model, in inference mode) on tensors.
+
+    Returns:
+      A function from a float32 array to a float32 array; it is compiled once for every shape of its input, and may be called
+      from several threads at once. Weights stay variables (as constants of the graph they would cost gigabytes).
+    """
+    if keras.backend.backend() == 'tensorflow':
+        import tensorflow as tf
+
+        graph = tf.function(lambda inputs: function(lambda x: model(x, training=False), inputs))
+        return lambda inputs: graph(tf.constant(inputs)).numpy()
+    if keras.backend.backend() == 'jax':
+        import jax
+
+        weights = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
+        jitted = jax.jit(
+            lambda state, inputs: function(lambda x: model.stateless_call(*state, x, training=False)[0], inputs)
+        )
+        return lambda inputs: np.asarray(jitted(weights, inputs))
+    raise RuntimeError(
+        f'Keras backend {keras.backend.backend()!r} is not supported: set KERAS_BACKEND to tensorflow or jax'
+    )
