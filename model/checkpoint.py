@@ -143,7 +143,7 @@ def _read_checkpoint(config: ModelConfig, folder: str) -> dict[str, np.ndarray]:
         reader = tf.train.load_checkpoint(prefix)
         check_variables(config, reader.get_variable_to_shape_map(), folder)
         return {name: np.asarray(reader.get_tensor(name), np.float32) for name in expected_variables(config)}
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, LookupError, ValueError, RuntimeError) as error:
         raise UsageError(f'checkpoint {folder} cannot be read ({_first_line(error)}): copy or download it again') from error
 
 

@@ -89,6 +89,7 @@ def _problems(config: ModelConfig) -> list[str]:
             all(name and not set(name) & set('/\\{}\0') and name not in ('.', '..') for name in config.instruments),
             f'instrument_list {list(config.instruments)} has a name that cannot be a file name: use plain words',
         ),
+        ('mixture' not in config.instruments, "instrument_list names a stem 'mixture': that is the input's name"),
         (config.mix_name not in config.instruments, f'mix_name {config.mix_name!r} is also a stem: rename one of them'),
         (config.sample_rate > 0, f'sample_rate is {config.sample_rate}: it must be positive'),
         (config.frame_step > 0, f'frame_step is {config.frame_step}: it must be positive'),
