@@ -1,24 +1,54 @@
-"""The one place that knows which array library runs under Keras: TensorFlow unless KERAS_BACKEND says otherwise, or JAX.
+"""The one place that knows which array library runs under Keras: TensorFlow by default, or JAX.
 
-Import `keras` from here, so that the default is set before Keras reads it. Networks and signal processing are written against
-keras.ops; only compiling a function and sizing thread pools differ between the two.
+Import `keras` from here, so that the default is set before Keras reads it. Networks and signal processing are written
+against keras.ops; only compiling a function and sizing thread pools differ between the two.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+logger = logging.getLogger(__name__)
+
 os.environ.setdefault('KERAS_BACKEND', 'tensorflow')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
-import keras  # after the environment is set, on purpose
 
-logger = logging.getLogger(__name__)
+@contextlib.contextmanager
+def _native_messages_logged() -> Iterator[None]:
+    """What libraries write straight to file descriptor 2 goes to our log instead, at level INFO.
+
+    TensorFlow greets with half a page about instruction sets and missing GPUs before any of its log levels apply.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as caught:
+        stderr = os.dup(2)
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            caught.seek(0)
+            for line in caught.read().decode(errors='replace').splitlines():
+                logger.info('%s', line)
+
+
+with _native_messages_logged():
+    import keras  # after the environment is set, on purpose
+
+    if keras.backend.backend() == 'tensorflow':
+        import tensorflow
+
+        tensorflow.config.list_physical_devices()  # looks for GPUs, and says what it thinks of it
 
 Tensor = Any  # a tensor of whichever library runs
 
@@ -27,8 +57,8 @@ def configure_threads(streams: int) -> None:
     """Size TensorFlow's thread pools for `streams` Python threads that each separate a chunk at a time.
 
     One thread inside every call and one call per core measured fastest, and it keeps the order of additions inside a
-    convolution the same for any number of workers. Must come before TensorFlow's first operation in the process; later calls
-    that would change something are reported in the log, because TensorFlow can no longer follow them.
+    convolution the same for any number of workers. Must come before TensorFlow's first operation in the process; later
+    calls that would change something are reported in the log, because TensorFlow can no longer follow them.
     """
     if keras.backend.backend() != 'tensorflow':
         return
@@ -42,7 +72,9 @@ def configure_threads(streams: int) -> None:
         threading.set_intra_op_parallelism_threads(1)
         threading.set_inter_op_parallelism_threads(streams)
     except RuntimeError:
-        logger.warning('TensorFlow runs already: its thread pools stay as they are (wanted: 1 inside, %d across)', streams)
+        logger.warning(
+            'TensorFlow runs already: its thread pools stay as they are (wanted: 1 inside, %d across)', streams
+        )
 
 
 def compile_function(
@@ -51,8 +83,8 @@ def compile_function(
     """Compile `function(network, inputs)`, which calls `network` (the model, in inference mode) on tensors.
 
     Returns:
-      A function from a float32 array to a float32 array; it is compiled once for every shape of its input, and may be called
-      from several threads at once. Weights stay variables (as constants of the graph they would cost gigabytes).
+      A function from a float32 array to a float32 array; it is compiled once for every shape of its input, and may be
+      called from several threads at once. Weights stay variables (as constants of the graph they would cost gigabytes).
     """
     if keras.backend.backend() == 'tensorflow':
         import tensorflow as tf

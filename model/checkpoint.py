@@ -1,8 +1,8 @@
-"""Weights from and to files: Spleeter's TensorFlow 1 checkpoints as they are, and our own `weights.npz` with the same names.
+"""Weights from and to files: Spleeter's TensorFlow 1 checkpoints and our own `weights.npz` with the same names.
 
 The one idea to know: a weight is named as in Spleeter's checkpoints (`conv2d_3/kernel`), in both kinds of file and as
-layer/variable in the Keras network. What a configuration expects is computed without building the network, so that a wrong
-file stops a run before it starts.
+layer/variable in the Keras network. What a configuration expects is computed without building the network, so that a
+wrong file stops a run before it starts.
 """
 
 from __future__ import annotations
@@ -131,7 +131,9 @@ def read_weights(config: ModelConfig, source: str) -> dict[str, np.ndarray]:
     weights = read(config, source)
     bad = [name for name, value in weights.items() if not np.isfinite(value).all()]
     if bad:
-        raise UsageError(f'weights {source}: NaN or infinity in {_some(bad)}: the training diverged, take another checkpoint')
+        raise UsageError(
+            f'weights {source}: NaN or infinity in {_some(bad)}: the training diverged, take another checkpoint'
+        )
     return weights
 
 
@@ -144,7 +146,9 @@ def _read_checkpoint(config: ModelConfig, folder: str) -> dict[str, np.ndarray]:
         check_variables(config, reader.get_variable_to_shape_map(), folder)
         return {name: np.asarray(reader.get_tensor(name), np.float32) for name in expected_variables(config)}
     except (tf.errors.OpError, LookupError, ValueError, RuntimeError) as error:
-        raise UsageError(f'checkpoint {folder} cannot be read ({_first_line(error)}): copy or download it again') from error
+        raise UsageError(
+            f'checkpoint {folder} cannot be read ({_first_line(error)}): copy or download it again'
+        ) from error
 
 
 def _read_npz(config: ModelConfig, path: str) -> dict[str, np.ndarray]:
@@ -200,7 +204,9 @@ def fingerprint_weights(source: str) -> str:
         prefix = _checkpoint_prefix(source)
         folder, base = os.path.split(prefix)
         files = sorted(
-            os.path.join(folder, name) for name in os.listdir(folder) if name.startswith((f'{base}.index', f'{base}.data'))
+            os.path.join(folder, name)
+            for name in os.listdir(folder)
+            if name.startswith((f'{base}.index', f'{base}.data'))
         )
     digest = hashlib.sha256()
     for path in files:

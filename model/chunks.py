@@ -1,8 +1,9 @@
 """Where the chunks of a track lie: the geometry that every split of a track into segments relies on.
 
-A chunk is one patch of the U-Net: T frames, which read a span of T * frame_step + (frame_length - frame_step) samples and
-write overlap-add contributions to the same span. Chunks do not see each other, so a track is the sum of its chunks in any
-grouping. Spleeter puts frame_length zeros in front of the track, so the first chunk begins that much before sample 0.
+A chunk is one patch of the U-Net: T frames, which read a span of T * frame_step + (frame_length - frame_step) samples
+and write overlap-add contributions to the same span. Chunks do not see each other, so a track is the sum of its chunks
+in any grouping. Spleeter puts frame_length zeros in front of the track, so the first chunk begins that much before
+sample 0.
 """
 
 from __future__ import annotations

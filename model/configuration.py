@@ -1,7 +1,7 @@
-"""What a model is: its stems, its transform sizes and the form of its network, read from Spleeter's JSON files as they are.
+"""What a model is: its stems, its transform sizes and the form of its network, read from Spleeter's JSON files.
 
-Inside the project a configuration is the frozen dataclass `ModelConfig`; Spleeter's keys for training are kept, unread, in
-`training`. Everything that could go wrong later because of a wrong value is found here, when the file is read.
+Inside the project a configuration is the frozen dataclass `ModelConfig`; Spleeter's keys for training are kept, unread,
+in `training`. Everything that could go wrong later because of a wrong value is found here, when the file is read.
 """
 
 from __future__ import annotations

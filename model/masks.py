@@ -22,8 +22,8 @@ def ratio_masks(estimates: Sequence[Tensor], exponent: float = 2.0) -> list[Tens
       exponent: 1 gives magnitude ratios, 2 power ratios.
 
     Returns:
-      One tensor of that shape per stem: (e_j^p + eps / stems) / (sum_j e_j^p + eps). In every bin the stems add up to one;
-      silence is split evenly and not divided by zero.
+      One tensor of that shape per stem: (e_j^p + eps / stems) / (sum_j e_j^p + eps). In every bin the stems add up to
+      one; silence is split evenly and not divided by zero.
 
     >>> import numpy as np
     >>> [float(round(mask[0], 3)) for mask in map(np.asarray, ratio_masks([np.array([3.0]), np.array([1.0])]))]

@@ -67,8 +67,8 @@ class ChunkSeparator:
           runs: float32 (samples, channels) each, samples = grid.samples_of(chunks in the run).
 
         Returns:
-          For each run float32 (stems, samples, channels): the sum of its chunks' contributions. A sum of runs of one track, each
-          put at its place, is the track.
+          For each run float32 (stems, samples, channels): the sum of its chunks' contributions. A sum of runs of one
+          track, each put at its place, is the track.
         """
         grid, config = self.grid, self.config
         outputs = [np.zeros((len(config.instruments), *run.shape), np.float32) for run in runs]
@@ -136,7 +136,8 @@ class Separator:
         """Separate a mixture.
 
         Args:
-          waveform: (samples, channels) or (samples,), floating point, full scale 1. Mono is repeated to the model's channels;
+          waveform: (samples, channels) or (samples,), floating point, full scale 1. Mono is repeated to the model's
+          channels;
             beyond them the first ones stay.
           sample_rate: of the waveform, in Hz; resampled to the model's if it differs.
 

@@ -1,8 +1,8 @@
 """Short-time Fourier transform of chunks and its inverse, on keras.ops, with Spleeter's conventions.
 
 Periodic Hann window, no centring, and no division by the squared window on the way back: analysis and synthesis window
-together add up to 3/2 at a hop of a quarter frame, so the inverse multiplies by 2/3. A chunk is cut so that its frames fit
-exactly (see chunks.py); padding is the business of the caller.
+together add up to 3/2 at a hop of a quarter frame, so the inverse multiplies by 2/3. A chunk is cut so that its frames
+fit exactly (see chunks.py); padding is the business of the caller.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def stft(waves: Tensor, frame_length: int, frame_step: int) -> tuple[Tensor, Ten
     """Spectra of all frames that lie wholly inside.
 
     Args:
-      waves: float32 (..., samples), samples = (frames - 1) * frame_step + frame_length; frame_step divides frame_length.
+      waves: float32 (..., samples), samples = (frames - 1) * frame_step + frame_length; frame_step divides
+      frame_length.
 
     Returns:
       Real and imaginary part, float32 (..., frames, frame_length // 2 + 1).

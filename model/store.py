@@ -35,16 +35,18 @@ class ModelFiles(NamedTuple):
 
 def bundled_models() -> list[str]:
     """Names of the models that come with the package."""
-    return sorted(entry.name for entry in os.scandir(BUNDLED) if os.path.isfile(os.path.join(entry.path, 'config.json')))
+    return sorted(
+        entry.name for entry in os.scandir(BUNDLED) if os.path.isfile(os.path.join(entry.path, 'config.json'))
+    )
 
 
 def resolve_model(model: str | os.PathLike[str]) -> ModelFiles:
     """Find a model by name, folder or JSON file.
 
     Args:
-      model: 'mini'; a folder with one JSON configuration and weights (`weights.npz` or a Spleeter checkpoint); a folder with a
-        Spleeter checkpoint alone, if it is called 2stems, 4stems or 5stems as Spleeter's own; or a Spleeter JSON file whose
-        `model_dir` (relative to the file) is the checkpoint's folder.
+      model: 'mini'; a folder with one JSON configuration and weights (`weights.npz` or a Spleeter checkpoint); a folder
+        with a Spleeter checkpoint alone, if it is called 2stems, 4stems or 5stems as Spleeter's own; or a Spleeter JSON
+        file whose `model_dir` (relative to the file) is the checkpoint's folder.
 
     Raises:
       UsageError: an unknown model, a missing file, weights that cannot be found; one line with the cure.
@@ -61,7 +63,8 @@ def resolve_model(model: str | os.PathLike[str]) -> ModelFiles:
         folder = os.path.join(os.path.dirname(model), config.model_dir)
         return _found(model, config, _weights_in(folder, model))
     raise UsageError(
-        f'unknown model {model!r}: use one of {", ".join(bundled_models())}, the folder of a model, or a Spleeter JSON file'
+        f'unknown model {model!r}: use one of {", ".join(bundled_models())}, the folder of a model, '
+        'or a Spleeter JSON file'
     )
 
 

@@ -1,8 +1,8 @@
 """The U-Net family of Spleeter in Keras 3: one network per stem, sharing the input magnitude of the mixture.
 
-Source: Hennequin et al., "Spleeter: a fast and efficient music source separation tool with pre-trained models", JOSS 2020, and
-the layout of its released checkpoints: layers carry the names of their checkpoint variables (`conv2d`, `conv2d_1`, ...), one
-counter per kind of layer running through the stems in graph order.
+Source: Hennequin et al., "Spleeter: a fast and efficient music source separation tool with pre-trained models", JOSS
+2020, and the layout of its released checkpoints: layers carry the names of their checkpoint variables (`conv2d`,
+`conv2d_1`, ...), one counter per kind of layer running through the stems in graph order.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ def build_unet(config: ModelConfig) -> keras.Model:
     """The network of a configuration, with fresh weights.
 
     Returns:
-      A model from mixture magnitudes, float32 (patches, T, F, channels), to a list with one tensor of the same shape per stem,
-      in the order of `config.instruments`: the magnitudes of the stems. `unet.unet` multiplies the mixture by a sigmoid per
-      stem, `unet.softmax_unet` by the softmax of the stems' logits over the stems.
+      A model from mixture magnitudes, float32 (patches, T, F, channels), to a list with one tensor of the same shape
+      per stem, in the order of `config.instruments`: the magnitudes of the stems. `unet.unet` multiplies the mixture by
+      a sigmoid per stem, `unet.softmax_unet` by the softmax of the stems' logits over the stems.
     """
     magnitude = keras.Input((config.frames, config.bins, config.channels), name='magnitude')
     logits = [_logits(config, magnitude, stem) for stem in range(len(config.instruments))]

@@ -1,4 +1,6 @@
-"""What tests of several folders share: a song, and a tiny model with short chunks, so that little audio has many of them."""
+"""What tests of several folders share: a song, and a tiny model with short chunks, so that little audio has many of
+them.
+"""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def test_a_checkpoint_with_more_networks_than_stems_is_refused() -> None:
 def test_a_checkpoint_without_its_data_says_what_to_do(tmp_path: Path) -> None:
     shutil.copytree(DATA / 'tiny_2stems', tmp_path / 'model')
     (tmp_path / 'model' / 'model.index').unlink()
-    with pytest.raises(UsageError, match='copy the .index and .data files'):
+    with pytest.raises(UsageError, match=r'copy the \.index and \.data files'):
         read_weights(load_config(DATA / 'tiny_2stems.json'), str(tmp_path / 'model'))
 
 

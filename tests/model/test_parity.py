@@ -40,7 +40,12 @@ def test_same_weights_give_spleeters_samples(case: str) -> None:
 def test_jax_gives_spleeters_samples_too() -> None:
     pytest.importorskip('jax')
     code = f'from test_parity import *; print(min(worst_window_db(case) for case in {CASES!r}))'
-    environment = {**os.environ, 'KERAS_BACKEND': 'jax', 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(Path(__file__).parent)}
+    environment = {
+        **os.environ,
+        'KERAS_BACKEND': 'jax',
+        'JAX_PLATFORMS': 'cpu',
+        'PYTHONPATH': str(Path(__file__).parent),
+    }
     run = subprocess.run([sys.executable, '-c', code], env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert float(run.stdout.split()[-1]) >= REQUIRED_DB
