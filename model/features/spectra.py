@@ -1,0 +1,153 @@
+"""Frame features of a magnitude spectrogram, one pure function each, equal to librosa's of the same name.
+
+A spectrogram here is (frames, 1025) float32, a frame per row.  The one idea to know: librosa transforms in float64 and
+rounds the result to float32, and so do we, because in a float32 transform the rounding noise of the loud bins would
+bury the quiet ones that spectral contrast and flatness look at.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.fft
+
+from .columns import FRAME_LENGTH, HOP_LENGTH, NUM_CONTRAST
+from .filters import (
+    NUM_BINS,
+    bin_frequencies,
+    chroma_bank,
+    contrast_bands,
+    hann_window,
+    matmul_rows,
+    mel_blocks,
+    moment_basis,
+    tonnetz_basis,
+)
+
+Array = np.ndarray
+
+AMIN = 1e-10  # librosa's floor under every logarithm
+TOP_DB = 80.0  # librosa.power_to_db: nothing lies further below the maximum of the whole track
+_ROLL_PERCENT = 0.85
+_TINY = float(np.finfo(np.float32).tiny)  # librosa.util.normalize leaves vectors shorter than this as they are
+_SORT_PARTS = 4
+_FRAMES_AT_ONCE = 32  # float64 spectra that fit a processor's cache
+_ROLLOFF_BLOCK = 41  # bins; 25 blocks are all 1025
+_ROLLOFF_DOUBT = 1e-5  # of the sum: ten standard deviations of the rounding of a float32 running sum of 1025 terms
+
+
+def magnitudes(samples: Array) -> Array:
+    """Magnitude spectrogram of overlapping Hann-windowed frames.
+
+    Args:
+      samples: (1024 * (frames + 1),), float32.
+
+    Returns:
+      (frames, 1025), float32.
+    """
+    frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME_LENGTH)[::HOP_LENGTH]
+    result = np.empty((len(frames), NUM_BINS), np.float32)
+    for start in range(0, len(frames), _FRAMES_AT_ONCE):
+        part = slice(start, start + _FRAMES_AT_ONCE)
+        spectrum = scipy.fft.rfft(frames[part] * hann_window(), axis=1, overwrite_x=True)
+        np.abs(spectrum.astype(np.complex64), out=result[part])
+    return result
+
+
+def centroid_and_bandwidth(magnitude: Array, sample_rate: int) -> tuple[Array, Array]:
+    """Mean frequency of every spectrum and standard deviation around it, each (frames,) float64, Hz; 0 in silence."""
+    moments = matmul_rows(magnitude.astype(np.float64), moment_basis(sample_rate))
+    moments /= np.where(moments[:, :1] < _TINY, 1.0, moments[:, :1])
+    total, centroid, square = moments.T
+    # librosa's sum of S (f - c)^2, expanded; in silence total is 0 and so is everything.  Float64 leaves 1e-10 of c^2.
+    variance = square - centroid**2 * (2.0 - total)
+    return centroid, np.sqrt(np.maximum(variance, 0.0))
+
+
+def rolloff(magnitude: Array, sample_rate: int) -> Array:
+    """Frequency of the first bin at which 85% of the magnitudes are reached, (frames,) float64, Hz; 0 in silence.
+
+    librosa compares a sequential float32 running sum.  That is slow, so it is done only for the frames in which its
+    rounding could move the bin; for the others any summation finds the same one.
+    """
+    frames = np.arange(len(magnitude))
+    blocks = magnitude.reshape(len(magnitude), -1, _ROLLOFF_BLOCK)
+    ends = np.cumsum(np.einsum('ijk->ij', blocks), axis=1, dtype=np.float64)
+    threshold = _ROLL_PERCENT * ends[:, -1:]
+    block = np.argmax(ends >= threshold, axis=1)
+    base = np.where(block > 0, ends[frames, block - 1], 0.0)
+    running = np.empty((len(magnitude), 1 + _ROLLOFF_BLOCK))
+    running[:, 0] = base
+    np.cumsum(blocks[frames, block], axis=1, out=running[:, 1:])
+    running[:, 1:] += base[:, None]
+    bins = block * _ROLLOFF_BLOCK + np.argmax(running[:, 1:] >= threshold, axis=1)
+    doubtful = np.flatnonzero(np.abs(running - threshold).min(axis=1) <= _ROLLOFF_DOUBT * ends[:, -1])
+    if doubtful.size:
+        exact = np.cumsum(magnitude[doubtful], axis=1)
+        bins[doubtful] = np.argmax(exact >= _ROLL_PERCENT * exact[:, -1:], axis=1)
+    return bin_frequencies(sample_rate)[bins]
+
+
+def flatness(power: Array) -> Array:
+    """Geometric over arithmetic mean of every power spectrum, floored at 1e-10, (frames,) float32; 1 in silence."""
+    floored = np.maximum(power, np.float32(AMIN))
+    arithmetic = floored.mean(axis=1)
+    return np.exp(np.log(floored, out=floored).mean(axis=1)) / arithmetic
+
+
+def contrast_extremes(magnitude: Array, sample_rate: int) -> tuple[Array, Array]:
+    """Mean magnitude of the strongest and of the weakest 2% of the bins of every octave band.
+
+    Returns:
+      peaks, valleys: (frames, 7), float32; NaN in bands above the Nyquist frequency.
+    """
+    peaks, valleys = np.full((2, len(magnitude), NUM_CONTRAST), np.nan, np.float32)
+    for column, (bins, count) in enumerate(contrast_bands(sample_rate)):
+        band = magnitude[:, bins]
+        if count == 1:
+            peaks[:, column], valleys[:, column] = band.max(axis=1), band.min(axis=1)
+        else:
+            strongest, weakest = _extremes(band, count)
+            peaks[:, column], valleys[:, column] = strongest.mean(axis=1), weakest.mean(axis=1)
+    return peaks, valleys
+
+
+def _extremes(band: Array, count: int) -> tuple[Array, Array]:
+    """The `count` largest and smallest values of every row, each (rows, count)."""
+    if band.shape[1] >= 4 * _SORT_PARTS * count:  # sort parts, then what may survive of them: half the work of one sort
+        whole = band.shape[1] // _SORT_PARTS * _SORT_PARTS
+        parts = np.sort(band[:, :whole].reshape(len(band), _SORT_PARTS, -1), axis=2)
+        rest = band[:, whole:]
+        low = np.concatenate([parts[:, :, :count].reshape(len(band), -1), rest], axis=1)
+        high = np.concatenate([parts[:, :, -count:].reshape(len(band), -1), rest], axis=1)
+        return np.sort(high, axis=1)[:, -count:], np.sort(low, axis=1)[:, :count]
+    ordered = np.sort(band, axis=1)
+    return ordered[:, -count:], ordered[:, :count]
+
+
+def mel_decibels(power: Array, sample_rate: int) -> Array:
+    """Mel spectrogram in dB, (frames, 128) float32, floored at -100 dB, not yet at 80 dB under the track's maximum."""
+    mel = np.empty((len(power), mel_blocks(sample_rate)[-1].bands.stop), np.float32)
+    for block in mel_blocks(sample_rate):
+        matmul_rows(power[:, block.bins], block.weights, out=mel[:, block.bands])
+    return decibels(mel)
+
+
+def chroma(power: Array, sample_rate: int) -> Array:
+    """Energy of the twelve pitch classes from C, the strongest of every frame 1, (frames, 12) float32; 0 in silence."""
+    raw = matmul_rows(power, chroma_bank(sample_rate))
+    strongest = raw.max(axis=1, keepdims=True)
+    return raw / np.where(strongest < _TINY, np.float32(1.0), strongest)
+
+
+def tonnetz(chroma: Array) -> Array:
+    """Tonal centroids of chroma vectors, (frames, 6) float64; 0 in silence."""
+    total = chroma.sum(axis=1, keepdims=True, dtype=np.float64)
+    return matmul_rows(chroma / np.where(total < _TINY, 1.0, total), tonnetz_basis())
+
+
+def decibels(values: Array) -> Array:
+    """10 log10 of values floored at 1e-10, in the same dtype."""
+    floored = np.maximum(values, values.dtype.type(AMIN))
+    np.log(floored, out=floored)
+    floored *= values.dtype.type(10.0 / np.log(10.0))
+    return floored
