@@ -1,0 +1,1 @@
+"""Beam transforms and DoFns over plain functions."""

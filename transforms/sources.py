@@ -1,0 +1,211 @@
+"""Where the bytes of a track come from: a local path or any fsspec URL.
+
+Stands on the operating system and fsspec. The one idea: a local path is only ever given to the operating system,
+whatever characters it holds; only what begins with `scheme://` is parsed as a URL. Remote tracks are read in place for
+their header and copied to a temporary file to be decoded; copies are kept, least recently used first out, in a budget.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import errno
+import functools
+import os
+import stat
+import tempfile
+import threading
+from collections.abc import Hashable, Iterator
+from typing import Any, BinaryIO
+
+import fsspec
+
+from ..model.errors import RunError, StembeamError, TrackError
+from .addresses import shown, split_url, to_uri
+
+COPIES_BUDGET_BYTES = 4 << 30  # of local disk, per process; what is in use stays whatever its size
+
+_RUN_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
+
+def local_path(uri: str) -> str | None:
+    """The path that a local track (or file:// URL) has on this machine; None for a URL that fsspec has to open."""
+    address = to_uri(uri)
+    return address if split_url(address) is None else None
+
+
+def storage_error(uri: str, error: Exception) -> StembeamError:
+    """The error to raise for trouble in reading `uri`: about the track, or about the run (disk full, no driver)."""
+    reason = ' '.join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.errno in _RUN_ERRNOS:
+        return RunError(f'{shown(uri)}: this machine ran out of a resource while reading it: {reason}')
+    if isinstance(error, ImportError):
+        return RunError(f'{shown(uri)}: the package that opens such addresses is not installed: {reason}')
+    if isinstance(error, FileNotFoundError):
+        return TrackError(f'{shown(uri)}: there is no such file: check the listing')
+    if isinstance(error, PermissionError):
+        return TrackError(f'{shown(uri)}: no permission to read it: check its access rights')
+    return TrackError(f'{shown(uri)}: cannot be read: {type(error).__name__}: {reason}')
+
+
+class SourceFile:
+    """A binary file without a name, so that no library can guess from one, which remembers the error that a read met.
+
+    The libraries that read it swallow exceptions of a callback and take them for the end of the file.
+    """
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        """Wraps `file`, which is `size` bytes long."""
+        self._file = file
+        self.size = size
+        self.error: Exception | None = None
+
+    def read(self, count: int = -1) -> bytes:
+        """The next `count` bytes, fewer at the end of the file."""
+        try:
+            return self._file.read(count)
+        except Exception as error:
+            self.error = error
+            raise
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Moves to `offset` and returns the new position."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The position in bytes."""
+        return self._file.tell()
+
+
+@contextlib.contextmanager
+def open_source(uri: str) -> Iterator[SourceFile]:
+    """Opens a track for reading in place.
+
+    Raises:
+      TrackError: there is no such file, it may not be read, or it is no regular file.
+      RunError: what is wrong is not the track (no package for the URL's scheme, out of disk or file handles).
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            path = local_path(uri)
+            if path is not None:
+                file, size = _open_local(path)
+            else:
+                fs, path = fsspec.core.url_to_fs(uri)
+                file = fs.open(path, 'rb')
+                size = fs.size(path)
+                if size is None:  # a server without byte ranges: there is no seeking in it
+                    file.close()
+                    file, size = _open_local(stack.enter_context(local_copy(uri)))
+        except StembeamError:
+            raise
+        except Exception as error:  # the drivers of fsspec raise exceptions of any class
+            raise storage_error(uri, error) from error
+        stack.enter_context(file)
+        yield SourceFile(file, size)
+
+
+def _open_local(path: str) -> tuple[Any, int]:
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, 'this is a folder')
+    if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
+        raise OSError(errno.EINVAL, 'this is not a regular file')
+    return open(path, 'rb'), status.st_size
+
+
+def fingerprint(uri: str) -> Hashable:
+    """What tells a file from a later one of the same name: modification time and size, or the store's mark."""
+    try:
+        path = local_path(uri)
+        if path is None:
+            fs, path = fsspec.core.url_to_fs(uri)
+            return uri, fs.ukey(path)
+        status = os.stat(path)
+    except Exception as error:  # as in open_source
+        raise storage_error(uri, error) from error
+    return uri, status.st_ino, status.st_mtime_ns, status.st_size
+
+
+@contextlib.contextmanager
+def local_copy(uri: str) -> Iterator[str]:
+    """A local path with the content of the track: its own, or a copy's that is there as long as the context.
+
+    Raises:
+      TrackError, RunError: as `open_source`.
+    """
+    path = local_path(uri)
+    if path is None:
+        with _process_copies().borrow(uri) as copy:
+            yield copy
+    else:
+        yield path
+
+
+@dataclasses.dataclass
+class _Copy:
+    path: str
+    users: int = 0
+    size: int | None = None  # None until it is downloaded
+    lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+
+
+class LocalCopies:
+    """Temporary local copies of remote files, each downloaded once for all the threads that ask for it."""
+
+    def __init__(self, budget_bytes: int = COPIES_BUDGET_BYTES) -> None:
+        """Copies that nobody uses are removed, least recently used first, when all together exceed `budget_bytes`."""
+        self._budget = budget_bytes
+        self._folder = tempfile.TemporaryDirectory(prefix='stembeam-')  # removed when the process ends
+        self._copies: collections.OrderedDict[Hashable, _Copy] = collections.OrderedDict()
+        self._lock = threading.Lock()
+        self._count = 0
+
+    @contextlib.contextmanager
+    def borrow(self, uri: str) -> Iterator[str]:
+        """The path of a copy of `uri`, which stays there until the context ends."""
+        key = fingerprint(uri)
+        with self._lock:
+            if key not in self._copies:
+                self._count += 1
+                self._copies[key] = _Copy(os.path.join(self._folder.name, str(self._count)))
+            copy = self._copies[key]
+            copy.users += 1
+            self._copies.move_to_end(key)
+        try:
+            with copy.lock:
+                if copy.size is None:
+                    copy.size = _download(uri, copy.path)
+            yield copy.path
+        finally:
+            with self._lock:
+                copy.users -= 1
+                self._evict()
+
+    def _evict(self) -> None:
+        total = sum(copy.size or 0 for copy in self._copies.values())
+        for key, copy in list(self._copies.items()):
+            if copy.users == 0 and (total > self._budget or copy.size is None):
+                del self._copies[key]
+                total -= copy.size or 0
+                with contextlib.suppress(FileNotFoundError):  # a download that failed before its first byte
+                    os.remove(copy.path)
+
+
+def _download(uri: str, path: str) -> int:
+    try:
+        fs, remote = fsspec.core.url_to_fs(uri)
+        fs.get_file(remote, path)
+        return os.path.getsize(path)
+    except Exception as error:  # as in open_source
+        raise storage_error(uri, error) from error
+
+
+@functools.lru_cache(maxsize=1)
+def _copies_of(process: int) -> LocalCopies:
+    return LocalCopies()
+
+
+def _process_copies() -> LocalCopies:
+    return _copies_of(os.getpid())  # a forked process must not remove what its parent uses
