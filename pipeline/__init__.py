@@ -1,0 +1,1 @@
+"""Graphs put together from transforms, and the command line."""

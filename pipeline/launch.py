@@ -1,0 +1,226 @@
+"""A run of `separate` from its options to its summary: everything is checked first, then the graph runs, then
+counts are told.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.metadata
+import json
+import logging
+import platform
+import re
+import time
+from datetime import datetime, timezone
+from typing import Any
+
+import apache_beam as beam
+
+from ..model.errors import RunError, UsageError
+from ..model.store import ModelFiles, resolve_model
+from ..transforms.completion import list_records, record_path
+from ..transforms.formats import check_format, output_rate
+from ..transforms.job import SeparateJob
+from ..transforms.listing import Listing, read_listing
+from ..transforms.manifest import TRACKS_PER_SHARD, Tables, listing_types, table_files
+from ..transforms.naming import check_distinct, check_pattern
+from ..transforms.planning import PLAN_FILE, Totals
+from ..transforms.records import Completed
+from ..transforms.storage import Storage
+from .options import available_cores
+from .progress import Progress, Watch, clock
+from .runners import Placement, place
+from .separate import build_separate
+
+logger = logging.getLogger(__name__)
+
+RUN_FILE = 'run.json'
+PACKAGES = ('stembeam', 'apache-beam', 'tensorflow', 'keras', 'numpy', 'soundfile', 'av', 'soxr', 'pyarrow', 'fsspec')
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a finished run came to."""
+
+    done: int
+    skipped: int
+    failed: int
+    audio: float  # seconds of audio that were separated
+    elapsed: float  # seconds
+    reasons: tuple[str, ...]  # of the first failures
+
+
+def _choose_stems(model: ModelFiles, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+    known = model.config.instruments
+    unknown = [name for name in wanted or () if name not in known]
+    if unknown or wanted == ():
+        raise UsageError(
+            f'--stems: model {model.name} has no stem {", ".join(map(repr, unknown)) or "of no name"}: '
+            f'it has {", ".join(known)}'
+        )
+    return tuple(name for name in known if wanted is None or name in wanted)
+
+
+def make_job(options: argparse.Namespace, streams: int) -> SeparateJob:
+    """The job that options describe.
+
+    Raises:
+      UsageError: whatever is wrong with model, stems, format or output folder; nothing has been written then.
+    """
+    if not options.output:
+        raise UsageError('no output folder: name one with -o')
+    check_pattern(options.filename_format)
+    model = resolve_model(options.model)
+    config = model.config
+    rate = output_rate(options.format, config.sample_rate, options.sample_rate)
+    bitrate = check_format(options.format, options.bitrate, rate, config.channels)
+    model.check()
+    if options.decoder == 'tfio':
+        from ..transforms.tfio_decoding import check_tfio
+
+        check_tfio()
+    return SeparateJob(
+        storage=Storage.at(options.output),
+        model=model,
+        instruments=_choose_stems(model, options.stems),
+        format=options.format,
+        bitrate=bitrate,
+        output_rate=rate,
+        features=options.features,
+        offset=options.offset,
+        duration=options.duration,
+        filename_format=options.filename_format,
+        allow_truncated=options.allow_truncated,
+        decoder=options.decoder,
+        overwrite=options.overwrite,
+        chunks_per_segment=options.chunks_per_segment,
+        batch_size=options.batch_size,
+        streams=streams,
+    )
+
+
+def separate(options: argparse.Namespace, beam_options: dict[str, Any]) -> Outcome:
+    """Run `separate`.
+
+    Raises:
+      UsageError: before anything is done.
+      RunError: the run could not go on; complete tracks are kept.
+    """
+    placement = place(options.runner, options.workers or available_cores(), beam_options)
+    job = make_job(options, placement.streams)
+    listing = read_listing(options.inputs, exclude=[job.storage.root])
+    check_distinct(listing.tracks, job.filename_format, job.instruments, job.stem_format.codec)
+    job.storage.check_writable()
+    return _run(job, listing, placement, options)
+
+
+def _run(job: SeparateJob, listing: Listing, placement: Placement, options: argparse.Namespace) -> Outcome:
+    storage = job.storage
+    listed = {record_path(track.track_id) for track in listing.tracks}
+    former = [Completed('', path, {}, is_new=False) for path in list_records(storage) if path not in listed]
+    shards = -(-(len(listed) + len(former)) // TRACKS_PER_SHARD)
+    tables = Tables(job, shards, listing_types(track.metadata for track in listing.tracks))
+    run = _describe(job, listing, options)
+    storage.remove(PLAN_FILE)
+    storage.write_bytes(RUN_FILE, json.dumps(run, indent=1).encode())
+    watch = Watch(storage, len(listing.tracks), job.model.config.sample_rate)
+    began = time.time()
+    if options.progress:
+        with Progress(watch, storage.is_local):
+            _execute(job, listing, former, tables, placement)
+    else:
+        _execute(job, listing, former, tables, placement)
+    for path in set(table_files(storage)) - tables.expected_files():
+        storage.remove(path)
+    outcome = _outcome(tables, len(listing.tracks), time.time() - began)
+    run.update(dataclasses.asdict(outcome), finished=_now())
+    storage.write_bytes(RUN_FILE, json.dumps(run, indent=1).encode())
+    return outcome
+
+
+def _execute(job: SeparateJob, listing: Listing, former: list[Completed], tables: Tables, placement: Placement) -> None:
+    pipeline = beam.Pipeline(runner=placement.runner, options=placement.options)
+    build_separate(pipeline, listing.tracks, former, job, tables, in_order=placement.is_local)
+    try:
+        result = pipeline.run()
+        result.wait_until_finish()
+    except RunError:
+        raise
+    except Exception as error:
+        # Runners hand worker errors on as text; a RunError in it is what the user has to know.
+        said = re.search(r'RunError: (.*)', str(error))
+        if said:
+            raise RunError(re.split(r' \[while running|\\n', said[1])[0]) from error
+        raise
+
+
+def _outcome(tables: Tables, listed: int, elapsed: float) -> Outcome:
+    """Counted from what is in OUT, not by Beam's counters, of which runners may lose some."""
+    storage = tables.job.storage
+    counts = [json.loads(storage.read_bytes(tables.counts_file(shard))) for shard in range(tables.shards)]
+    done = sum(count['done'] for count in counts)
+    skipped = Totals(**json.loads(storage.read_bytes(PLAN_FILE))).skipped
+    failures = _read_failures(tables)
+    if done + skipped + len(failures) != listed:
+        raise RunError(
+            f'{listed} tracks were listed, but {done} were done, {skipped} skipped and {len(failures)} failed: '
+            'the runner lost some; run the same command again'
+        )
+    return Outcome(
+        done=done,
+        skipped=skipped,
+        failed=len(failures),
+        audio=sum(count['audio'] for count in counts),
+        elapsed=elapsed,
+        reasons=tuple(row['reason'] for row in failures[:5]),
+    )
+
+
+def _read_failures(tables: Tables) -> list[dict[str, Any]]:
+    storage = tables.job.storage
+    paths = sorted(path for path in tables.expected_files() if path.startswith('failures'))
+    return [json.loads(line) for path in paths for line in storage.read_bytes(path).splitlines()]
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec='seconds')
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _describe(job: SeparateJob, listing: Listing, options: argparse.Namespace) -> dict[str, Any]:
+    """run.json: what was asked for, with what, and when."""
+    return {
+        'options': vars(options),
+        'results': job.results(),
+        'model': {'name': job.model.name, 'sha256': job.model.fingerprint, 'config': job.model.config.to_json()},
+        'versions': {'python': platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        'tracks': len(listing.tracks),
+        'ignored_files': dict(listing.ignored),
+        'started': _now(),
+    }
+
+
+def summary(outcome: Outcome, options: argparse.Namespace) -> str:
+    """A few lines for people, at the end of a run."""
+    speed = f'{outcome.audio / outcome.elapsed:.1f}x real time' if outcome.audio else 'nothing to separate'
+    out = options.output.rstrip('/')
+    lines = [
+        f'done {outcome.done}, skipped {outcome.skipped} (complete already), failed {outcome.failed}: '
+        f'{clock(outcome.audio)} of audio in {clock(outcome.elapsed)}, {speed}',
+        f'stems      {out}/stems',
+        *([f'features   {out}/features'] if options.features else []),
+        f'manifest   {out}/manifest-*.parquet',
+    ]
+    if outcome.failed:
+        lines.append(f'failures   {out}/failures-*.jsonl')
+        lines += [f'  {reason}' for reason in outcome.reasons]
+        if outcome.failed > len(outcome.reasons):
+            lines.append(f'  ... and {outcome.failed - len(outcome.reasons)} more')
+    return '\n'.join(lines)

@@ -1,0 +1,61 @@
+"""Where a run happens: in this process by default, on any Beam runner by name.
+
+Local runs use Beam's in-process runner by its class. `DirectRunner` by name would first try to download another one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability.api import beam_provision_api_pb2
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo
+from apache_beam.runners.runner import PipelineRunner
+
+from ..model.errors import UsageError
+
+LOCAL_NAMES = ('direct', 'directrunner', 'local', 'fnapirunner', 'bundlebaseddirectrunner')
+UNSUPPORTED = {'daskrunner': 'it loses outputs silently: use a local run, or another runner'}
+
+
+class Placement(NamedTuple):
+    """A runner with its options."""
+
+    runner: PipelineRunner | str
+    options: PipelineOptions
+    is_local: bool
+    streams: int  # threads of one process that separate at the same time
+
+
+def place(runner: str | None, workers: int, beam: dict[str, Any]) -> Placement:
+    """The runner that an option names.
+
+    Raises:
+      UsageError: a runner that is known not to work.
+    """
+    name = (runner or 'local').lower().rpartition('.')[2]
+    if name in UNSUPPORTED:
+        raise UsageError(f'runner {runner} is not supported: {UNSUPPORTED[name]}')
+    if name not in LOCAL_NAMES:
+        options = PipelineOptions(flags=[], runner=runner, **beam)
+        return Placement(runner or '', options, is_local=False, streams=1)
+    mode = beam.get('direct_running_mode') or ('multi_threading' if workers > 1 else 'in_memory')
+    local = {'direct_num_workers': workers, **beam, 'direct_running_mode': mode}
+    options = PipelineOptions(flags=[], **local)
+    streams = 1 if mode == 'multi_processing' else int(local['direct_num_workers'])
+    return Placement(FnApiRunner(provision_info=_provision(options)), options, is_local=True, streams=streams)
+
+
+def _provision(options: PipelineOptions) -> ExtendedProvisionInfo:
+    """What worker processes are told; the runner itself would not pass the options on to them."""
+    said = {'default_sdk_harness_log_level': 'ERROR', **options.get_all_options(drop_default=True)}
+    # Numbers as text: the record knows floats only, and '2.0' is no number of workers.
+    plain = {
+        name: value if isinstance(value, bool) else str(value)
+        for name, value in said.items()
+        if isinstance(value, str | bool | int | float)
+    }
+    info = beam_provision_api_pb2.ProvisionInfo(retrieval_token='none')
+    info.pipeline_options.update(plain)
+    return ExtendedProvisionInfo(info)

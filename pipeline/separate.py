@@ -1,0 +1,82 @@
+"""The graph of `separate`: from a listing to stems, features, manifest and failure table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import apache_beam as beam
+from apache_beam.ml.inference.base import RunInference
+
+from ..transforms.assembling import AssembleTracks
+from ..transforms.audio_records import DecodedSegment, SeparatedSegment
+from ..transforms.guarding import Guarded
+from ..transforms.job import SeparateJob
+from ..transforms.manifest import Tables, WriteTables
+from ..transforms.planning import PlanSegments
+from ..transforms.records import Completed, Part, Track
+from ..transforms.separating import StemModelHandler, decode_segment
+from ..transforms.writing import write_segment
+
+
+class Separated(NamedTuple):
+    """The outputs of SeparateTracks."""
+
+    completed: beam.PCollection  # Completed
+    failures: beam.PCollection  # Failure
+
+
+class SeparateTracks(beam.PTransform):
+    """In: Track.  Out: a Separated; the files of every completed track are in OUT."""
+
+    def __init__(self, job: SeparateJob, in_order: bool = True) -> None:
+        """`in_order`: see PlanSegments."""
+        super().__init__()
+        self.job = job
+        self.in_order = in_order
+
+    def expand(self, tracks: beam.PCollection) -> Separated:
+        """Returns a Separated."""
+        job = self.job
+        planned = tracks | 'PlanSegments' >> PlanSegments(job, self.in_order)
+        decoded = planned.segments | 'Decode' >> Guarded(
+            decode_segment, job, stage='decode', track_of=lambda segment: segment.planned.track
+        )
+        separated = (
+            decoded.good
+            | 'Audio' >> beam.Filter(lambda item: isinstance(item, DecodedSegment)).with_output_types(DecodedSegment)
+            | 'Separate' >> RunInference(StemModelHandler(job)).with_output_types(SeparatedSegment)
+        )
+        written = separated | 'Write' >> Guarded(
+            write_segment, job, stage='write', track_of=lambda item: item.decoded.segment.planned.track
+        )
+        parts = (
+            written.good | 'NewParts' >> beam.Filter(lambda item: isinstance(item, Part)),
+            decoded.good | 'FormerParts' >> beam.Filter(lambda item: isinstance(item, Part)),
+        ) | 'AllParts' >> beam.Flatten()
+        assembled = parts | 'AssembleTracks' >> AssembleTracks(job)
+        whole = written.good | 'Whole' >> beam.Filter(lambda item: isinstance(item, Completed))
+        return Separated(
+            completed=(planned.completed, whole, assembled.good) | 'Completed' >> beam.Flatten(),
+            failures=(planned.failures, decoded.failures, written.failures, assembled.failures)
+            | 'Failures' >> beam.Flatten(),
+        )
+
+
+def build_separate(
+    pipeline: beam.Pipeline,
+    tracks: Iterable[Track],
+    former: Iterable[Completed],
+    job: SeparateJob,
+    tables: Tables,
+    in_order: bool = True,
+) -> None:
+    """Add the whole graph to a pipeline.
+
+    Args:
+      former: tracks of earlier runs that this one does not list: they stay in the tables.
+    """
+    separated = pipeline | 'Listing' >> beam.Create(list(tracks)) | 'SeparateTracks' >> SeparateTracks(job, in_order)
+    earlier = pipeline | 'Former' >> beam.Create(list(former))
+    completed = (separated.completed, earlier) | 'AllCompleted' >> beam.Flatten()
+    _ = (completed, separated.failures) | 'WriteTables' >> WriteTables(tables)

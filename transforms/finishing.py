@@ -1,0 +1,105 @@
+"""The end of a track's way: stem files, feature tables and, last of all, the completion record.
+
+Whether the stems come from one segment in memory or from the parts of a long track is all the same here: they are
+streams of blocks. Everything is made under temporary names first; the record is written when all files have their final
+ones.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+from apache_beam.metrics import Metrics
+
+from ..model.features.extractor import StemFeatures
+from .completion import BEING_REPLACED, DONE, read_record, record_path, track_key, write_record
+from .feature_tables import MIXTURE, FrameTable, track_rows
+from .job import SeparateJob
+from .naming import stem_path, track_path
+from .records import Completed, PlannedTrack
+from .stem_files import StemFile, extract_features, write_stem
+from .storage import full_disk_stops_the_run
+
+Blocks = Iterable[np.ndarray]  # float32 (n, channels) at the model's rate, in order
+
+
+def finish_track(
+    planned: PlannedTrack,
+    stems: Mapping[str, Callable[[], Blocks]],
+    mixture: Callable[[], Blocks],
+    num_samples: int,
+    seconds: Mapping[str, float],
+    job: SeparateJob,
+) -> Completed:
+    """Write everything that belongs to a track; it is complete when this returns.
+
+    Args:
+      stems: for each stem to be written, a function that gives its samples.
+      mixture: the same for the input; called only if there are features.
+      num_samples: of the track, at the model's rate.
+      seconds: spent on the track in earlier steps.
+
+    Raises:
+      RunError: the disk is full.
+    """
+    began = time.perf_counter()
+    storage, track = job.storage, planned.track
+    codec = job.stem_format.codec
+    paths = {name: f'stems/{stem_path(job.filename_format, track.track_id, name, codec)}' for name in stems}
+    frames_path = f'features/frames/{track_path(track.track_id)}.parquet'
+    with storage.new_folder(track_key(track.track_id)) as folder, full_disk_stops_the_run(storage.root):
+        made = {os.path.join(folder, f'{number}.{codec}'): path for number, path in enumerate(paths.values())}
+        files: dict[str, StemFile] = {}
+        for name, local in zip(paths, made, strict=True):
+            files[name] = write_stem(stems[name](), local, job)
+        features: dict[str, StemFeatures] = {n: f.features for n, f in files.items() if f.features is not None}
+        if job.features:
+            features[MIXTURE] = extract_features(mixture(), job)
+            local = os.path.join(folder, 'frames.parquet')
+            with FrameTable(local, track.track_id, job.output_rate) as table:
+                for name, found in features.items():
+                    table.add(name, found)
+            made[local] = frames_path
+        sizes = {path: os.path.getsize(local) for local, path in made.items()}
+        _replace(made, track.track_id, job)
+    took = {**seconds, 'write': time.perf_counter() - began}
+    record = {
+        'status': DONE,
+        'track_id': track.track_id,
+        'uri': track.uri,
+        'metadata': track.metadata,
+        'fingerprint': planned.fingerprint,
+        'source': planned.source,
+        'input': planned.info._asdict(),
+        'results': job.results(),
+        'model': job.model.name,
+        'num_samples': num_samples,
+        'duration': num_samples / job.model.config.sample_rate,
+        'files': sizes,
+        'stems': {
+            name: {'path': paths[name], 'samples': f.num_samples, 'sha256': f.sha256, 'clipped': f.clipped}
+            for name, f in files.items()
+        },
+        'frames': frames_path if job.features else None,
+        'features': track_rows(features) if job.features else None,
+        'seconds': {step: round(spent, 4) for step, spent in took.items()},
+    }
+    Metrics.counter('stembeam', 'tracks-done').inc()
+    Metrics.counter('stembeam', 'write-milliseconds').inc(round(1000 * took['write']))
+    return Completed(track.track_id, write_record(storage, record), track.metadata, is_new=True)
+
+
+def _replace(made: Mapping[str, str], track_id: str, job: SeparateJob) -> None:
+    """Give the made files their final names, and remove files of a former run that have no successor."""
+    former = read_record(job.storage, record_path(track_id))
+    if former is not None:
+        # From here on, and if the run is killed here, the track is complete for nobody; what it owns stays known.
+        owned = {**former['files'], **dict.fromkeys(made.values(), 0)}
+        write_record(job.storage, {**former, 'status': BEING_REPLACED, 'files': owned})
+    for local, path in made.items():
+        job.storage.publish(local, path)
+    for path in set(former['files'] if former else ()) - set(made.values()):
+        job.storage.remove(path)

@@ -1,0 +1,82 @@
+"""What a run is asked to do, as one picklable record for every step, and how its tracks are cut into segments."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+from ..model.chunks import ChunkGrid
+from ..model.store import ModelFiles
+from .encoding import FORMATS, StemFormat
+from .storage import Storage
+
+# Stems, features or records made before a change of this number are made again.
+RESULTS_VERSION = 1
+
+# A track of up to six minutes is one segment, so that its stems go straight to their final place. Longer ones are cut
+# into shorter segments, so that all workers can be in one hour-long track within the memory that songs need.
+WHOLE_TRACK_CHUNKS = 30
+PART_CHUNKS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class SeparateJob:
+    """Options of `separate`, checked and complete."""
+
+    storage: Storage
+    model: ModelFiles
+    instruments: tuple[str, ...]  # the stems that are written, in the model's order
+    format: str = 'wav'  # a key of encoding.FORMATS
+    bitrate: int | None = None  # bit/s, of lossy formats
+    output_rate: int = 44100  # Hz of the stem files
+    features: bool = True
+    offset: float = 0.0  # seconds of every track that are left out
+    duration: float | None = None  # seconds of every track that are separated; None: all
+    filename_format: str = '{track}/{instrument}.{codec}'
+    allow_truncated: bool = False
+    decoder: str = 'auto'
+    overwrite: bool = False
+    chunks_per_segment: int | None = None  # None: WHOLE_TRACK_CHUNKS and PART_CHUNKS
+    batch_size: int = 1  # chunks in one call of the network
+    streams: int = 1  # threads of a process that separate at the same time
+
+    @property
+    def grid(self) -> ChunkGrid:
+        """Where the model's chunks lie in a track."""
+        return ChunkGrid.of(self.model.config)
+
+    @property
+    def stem_format(self) -> StemFormat:
+        """The format of the stem files."""
+        return FORMATS[self.format]
+
+    def results(self) -> dict[str, Any]:
+        """Everything but the input that decides what the results are: the same values give the same files."""
+        return {
+            'version': RESULTS_VERSION,
+            'model': self.model.fingerprint,
+            'stems': list(self.instruments),
+            'format': self.format,
+            'bitrate': self.bitrate,
+            'sample_rate': self.output_rate,
+            'features': self.features,
+            'offset': self.offset,
+            'duration': self.duration,
+            'filename_format': self.filename_format,
+            'allow_truncated': self.allow_truncated,
+            'decoder': self.decoder,
+        }
+
+    def fingerprint(self, track_id: str, uri: str, source: dict[str, Any]) -> str:
+        """SHA-256 (hex) of input, model and options: if it is the same, the results are the same."""
+        content = json.dumps([track_id, uri, source, self.results()], sort_keys=True)
+        return hashlib.sha256(content.encode('utf-8', 'surrogateescape')).hexdigest()
+
+    def segment_lengths(self, num_chunks: int) -> list[int]:
+        """How a track of `num_chunks` is cut: chunks of each segment, as equal as can be."""
+        whole = self.chunks_per_segment or WHOLE_TRACK_CHUNKS
+        most = whole if num_chunks <= whole else self.chunks_per_segment or PART_CHUNKS
+        pieces = -(-num_chunks // most)
+        return [num_chunks * (i + 1) // pieces - num_chunks * i // pieces for i in range(pieces)]

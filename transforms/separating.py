@@ -1,0 +1,135 @@
+"""The fused middle of the pipeline: a segment's samples are read, and RunInference makes stems of them.
+
+Audio crosses from step to step by reference, never through a shuffle. The model is loaded once per process and shared
+by its threads, which is RunInference's own doing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from apache_beam.metrics import Metrics
+from apache_beam.ml.inference.base import ModelHandler
+
+from ..model.errors import TrackError
+from .audio_records import DecodedSegment, SeparatedSegment
+from .decoding import decode_blocks
+from .job import SeparateJob
+from .records import Part, Segment
+from .writing import find_part
+
+# How far beyond its header's promise a file may go on: more than a segment's worth could not be held in memory.
+MOST_UNPROMISED_SECONDS = 600
+
+
+def decode_segment(segment: Segment, job: SeparateJob) -> Iterator[Part | DecodedSegment]:
+    """The samples of a segment, or its Part if a run that was killed has left it.
+
+    Raises:
+      TrackError: whatever makes the file unreadable.
+    """
+    part = find_part(segment, job)
+    yield part if part is not None else _read_segment(segment, job)
+
+
+def _read_segment(segment: Segment, job: SeparateJob) -> DecodedSegment:
+    began = time.perf_counter()
+    grid, planned, config = job.grid, segment.planned, job.model.config
+    is_last = segment.index == segment.num_segments - 1
+    position = grid.start(segment.first_chunk)
+    samples = np.zeros((grid.samples_of(segment.num_chunks), config.channels), np.float32)
+    # The end of the last segment is the file's own, whatever the header says, unless the user set it.
+    limit = planned.num_samples
+    if is_last and job.duration is None:
+        limit += MOST_UNPROMISED_SECONDS * config.sample_rate
+    first = max(position, 0)
+    stop = limit if is_last else min(position + len(samples), limit)
+    filled = first - position
+    blocks = decode_blocks(
+        planned.track.uri,
+        planned.info,
+        config.sample_rate,
+        start=planned.start + first,
+        stop=planned.start + stop,
+        channels=config.channels,
+        allow_truncated=job.allow_truncated,
+        decoder=job.decoder,
+    )
+    for block in blocks:
+        if filled + len(block) > len(samples):
+            samples = np.concatenate([samples[:filled], np.zeros((len(block) + grid.hop, config.channels), np.float32)])
+        samples[filled : filled + len(block)] = block
+        filled += len(block)
+    reached = position + filled
+    if is_last and job.duration is None and reached >= limit:
+        raise TrackError(
+            f'{planned.track.uri}: goes on for more than {MOST_UNPROMISED_SECONDS} s beyond the '
+            f'{planned.num_samples / config.sample_rate:.0f} s that its header promises: remux or convert the file'
+        )
+    if first == 0 and filled <= -position:
+        raise TrackError(f'{planned.track.uri}: no samples could be decoded: the file is damaged')
+    end = max(reached, 0) if is_last or reached < stop else None
+    chunks = segment.num_chunks if end is None else max(0, grid.num_chunks(end) - segment.first_chunk)
+    chunks = chunks if is_last else min(chunks, segment.num_chunks)
+    length = grid.samples_of(chunks) if chunks else 0
+    if length > len(samples):
+        samples = np.concatenate([samples, np.zeros((length - len(samples), config.channels), np.float32)])
+    Metrics.counter('stembeam', 'decode-milliseconds').inc(round(1000 * (time.perf_counter() - began)))
+    return DecodedSegment(
+        segment._replace(num_chunks=chunks), samples[:length], end, {'decode': time.perf_counter() - began}
+    )
+
+
+class StemModelHandler(ModelHandler[DecodedSegment, SeparatedSegment, Any]):
+    """Beam's way to our model: loads it once per process and separates batches of segments."""
+
+    def __init__(self, job: SeparateJob) -> None:
+        """The job names the model, the batch size and the threads that will call."""
+        super().__init__()
+        self.job = job
+
+    def load_model(self) -> Any:
+        """A ChunkSeparator, shared by all threads of the process."""
+        # Here and not above: only processes that separate load TensorFlow.
+        from ..model.backend import configure_threads
+        from ..model.separator import load_chunk_separator
+
+        configure_threads(self.job.streams)
+        return load_chunk_separator(self.job.model, self.job.batch_size)
+
+    def run_inference(
+        self, batch: Sequence[DecodedSegment], model: Any, inference_args: dict[str, Any] | None = None
+    ) -> Iterable[SeparatedSegment]:
+        """Separate the segments of a batch; their chunks go through the network together."""
+        began = time.perf_counter()
+        stems = model.separate_runs([decoded.samples for decoded in batch])
+        took = time.perf_counter() - began
+        chunks = sum(decoded.chunks for decoded in batch)
+        Metrics.counter('stembeam', 'separate-milliseconds').inc(round(1000 * took))
+        Metrics.counter('stembeam', 'separate-chunks').inc(chunks)
+        for decoded, separated in zip(batch, stems, strict=True):
+            share = took * decoded.chunks / max(chunks, 1)
+            yield SeparatedSegment(decoded._replace(seconds={**decoded.seconds, 'separate': share}), separated)
+
+    def get_num_bytes(self, batch: Sequence[DecodedSegment]) -> int:
+        """Bytes of the batch's samples; Beam's own way would pickle them to count."""
+        return sum(decoded.samples.nbytes for decoded in batch)
+
+    def get_metrics_namespace(self) -> str:
+        """Where Beam's inference metrics go."""
+        return 'stembeam-inference'
+
+    def batch_elements_kwargs(self) -> Mapping[str, Any]:
+        """Segments are gathered until they hold as many chunks as the network takes at once."""
+        if self.job.batch_size == 1:
+            return {'min_batch_size': 1, 'max_batch_size': 1}
+        weight = self.job.batch_size
+        return {'min_batch_size': weight, 'max_batch_size': weight, 'element_size_fn': chunk_weight}
+
+
+def chunk_weight(decoded: DecodedSegment) -> int:
+    """How much of a batch a segment fills: its chunks."""
+    return max(1, decoded.chunks)

@@ -1,0 +1,197 @@
+"""The output folder OUT, on a local disk or behind any fsspec URL: files appear in it whole or not at all.
+
+On a local disk a file is written under `OUT/.stembeam/tmp` and renamed; on object stores it is made in a local
+temporary folder and put in one request. All paths that callers give are relative to OUT and use '/'.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+
+import fsspec
+
+from ..model.errors import RunError, UsageError
+from .addresses import split_url, to_uri
+
+PRIVATE = '.stembeam'  # what is ours alone in OUT: records, parts, temporary files
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Storage:
+    """OUT; picklable, so that every worker has its own view of the same place."""
+
+    root: str  # absolute local path or fsspec URL, without a slash at the end
+
+    @classmethod
+    def at(cls, root: str) -> Storage:
+        """OUT from what the user typed."""
+        return cls(to_uri(root).rstrip('/'))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether OUT is a folder of this machine."""
+        return split_url(self.root) is None
+
+    def url(self, path: str) -> str:
+        """The full path or URL of a file in OUT."""
+        return f'{self.root}/{path}' if path else self.root
+
+    def _fs(self) -> fsspec.AbstractFileSystem:
+        return fsspec.core.url_to_fs(self.root)[0]
+
+    def check_writable(self) -> None:
+        """Write and remove a small file. Raises UsageError if that does not work."""
+        path = f'{PRIVATE}/tmp/writable-{uuid.uuid4().hex}'
+        try:
+            self.write_bytes(path, b'ok')
+            self.remove(path)
+        except (OSError, RunError, ValueError, ImportError) as error:
+            raise UsageError(
+                f'output folder {self.root} cannot be written ({_cause(error)}): choose another with -o'
+            ) from error
+
+    @contextlib.contextmanager
+    def new_folder(self, track: str = '') -> Iterator[str]:
+        """A local folder for files in the making, removed at the end; on OUT's own disk if that is local.
+
+        Raises:
+          RunError: the disk is full or read-only, whoever inside the block notices.
+        """
+        name = f'{track}-{uuid.uuid4().hex}'
+        with full_disk_stops_the_run(self.root):
+            if self.is_local:
+                folder = os.path.join(self.root, PRIVATE, 'tmp', name)
+                os.makedirs(folder)
+            else:
+                folder = tempfile.mkdtemp(prefix='stembeam-')
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def forget_unfinished(self, track: str) -> None:
+        """Remove what a killed run left in the making of a track (see `new_folder`)."""
+        if self.is_local:
+            tmp = os.path.join(self.root, PRIVATE, 'tmp')
+            with contextlib.suppress(FileNotFoundError):
+                for entry in os.scandir(tmp):
+                    if entry.name.startswith(f'{track}-'):
+                        shutil.rmtree(entry.path, ignore_errors=True)
+
+    def publish(self, local: str, path: str) -> None:
+        """Move a finished local file to its final name, replacing what was there."""
+        with full_disk_stops_the_run(self.root):
+            if self.is_local:
+                target = self.url(path)
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                os.replace(local, target)
+            else:
+                self._fs().put_file(local, self.url(path))
+                os.remove(local)
+
+    def write_bytes(self, path: str, content: bytes) -> None:
+        """Write a small file, whole or not at all."""
+        if not self.is_local:
+            self._fs().pipe_file(self.url(path), content)
+            return
+        with self.new_folder() as folder:
+            local = os.path.join(folder, 'file')
+            with open(local, 'wb') as file:
+                file.write(content)
+            self.publish(local, path)
+
+    def read_bytes(self, path: str) -> bytes:
+        """The content of a file. Raises FileNotFoundError."""
+        if self.is_local:
+            with open(self.url(path), 'rb') as file:
+                return file.read()
+        return self._fs().cat_file(self.url(path))
+
+    def size(self, path: str) -> int | None:
+        """Bytes of a file, or None if there is none."""
+        try:
+            return os.stat(self.url(path)).st_size if self.is_local else self._fs().info(self.url(path))['size']
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def remove(self, path: str) -> None:
+        """Remove a file if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            if self.is_local:
+                os.remove(self.url(path))
+            else:
+                self._fs().rm_file(self.url(path))
+
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder with all that is in it, if it is there."""
+        if self.is_local:
+            shutil.rmtree(self.url(path), ignore_errors=True)
+            return
+        with contextlib.suppress(FileNotFoundError):
+            self._fs().rm(self.url(path), recursive=True)
+
+    def list_files(self, folder: str) -> Iterator[str]:
+        """Paths (relative to OUT) of all files under a folder, in no order; none if it does not exist."""
+        if self.is_local:
+            for parent, _, names in os.walk(self.url(folder)):
+                below = os.path.relpath(parent, self.root)
+                yield from (f'{below}/{name}' for name in names)
+            return
+        fs = self._fs()
+        prefix = len(fs._strip_protocol(self.root)) + 1
+        try:
+            yield from (name[prefix:] for name in fs.find(self.url(folder)))
+        except FileNotFoundError:
+            return
+
+    def list_names(self, folder: str) -> list[str]:
+        """Paths (relative to OUT) of what is directly in a folder; none if it does not exist."""
+        try:
+            if self.is_local:
+                names = os.listdir(self.url(folder))
+            else:
+                names = [
+                    entry.rstrip('/').rpartition('/')[2] for entry in self._fs().ls(self.url(folder), detail=False)
+                ]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [f'{folder}/{name}' if folder else name for name in names]
+
+    @contextlib.contextmanager
+    def local_copy(self, path: str) -> Iterator[str]:
+        """A local path with the content of a file: the file itself if OUT is local."""
+        if self.is_local:
+            yield self.url(path)
+            return
+        with tempfile.TemporaryDirectory(prefix='stembeam-') as folder:
+            local = os.path.join(folder, 'file')
+            self._fs().get_file(self.url(path), local)
+            yield local
+
+
+@contextlib.contextmanager
+def full_disk_stops_the_run(root: str) -> Iterator[None]:
+    """A full or read-only disk is not one track's failure: no further track could be written either. Raises
+    RunError.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise RunError(
+                f'output folder {root}: {os.strerror(error.errno)}: everything that is complete is kept; '
+                'make room and run the same command again'
+            ) from error
+        raise
+
+
+def _cause(error: BaseException) -> str:
+    return getattr(error, 'strerror', None) or str(error).strip().split('\n')[0] or type(error).__name__

@@ -1,0 +1,139 @@
+"""What becomes of a separated segment: a finished track, if the segment is all of it, or a part for assembly.
+
+A part holds the finished samples of a segment (its body) as the output format will hold them, and in float the few
+samples at its borders to which the neighbours add (its seams), so that joining parts gives the very samples of the
+whole track.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .audio_records import SeparatedSegment
+from .completion import track_key
+from .encoding import dequantise, quantise
+from .finishing import finish_track
+from .job import SeparateJob
+from .records import Completed, Part, Segment
+from .storage import PRIVATE, full_disk_stops_the_run
+
+SEAMS = 'seams.npy'  # float32 (stems, 2, tail, channels): contributions to the first samples, and beyond the last
+MARKER = 'part.json'  # written last: the part is whole
+
+
+def track_folder(segment: Segment) -> str:
+    """Where all parts of a track are, relative to OUT."""
+    return f'{PRIVATE}/parts/{track_key(segment.planned.track.track_id)}'
+
+
+def part_folder(segment: Segment) -> str:
+    """Where a segment's part is: its name holds all that decides its samples, so that a killed run's parts can be
+    used.
+    """
+    return (
+        f'{track_folder(segment)}/{segment.planned.fingerprint[:16]}/'
+        f'{segment.index}-{segment.first_chunk}-{segment.num_segments}'
+    )
+
+
+def find_part(segment: Segment, job: SeparateJob) -> Part | None:
+    """The part of a segment that an earlier run has written, if there is one."""
+    if segment.num_segments == 1 or job.overwrite:
+        return None
+    folder = part_folder(segment)
+    if job.storage.size(f'{folder}/{MARKER}') is None:
+        return None
+    found = json.loads(job.storage.read_bytes(f'{folder}/{MARKER}'))
+    return Part(segment._replace(num_chunks=found.pop('num_chunks')), folder, **found)
+
+
+def write_segment(separated: SeparatedSegment, job: SeparateJob) -> Iterator[Completed | Part]:
+    """Finish the track, or write the segment's part.
+
+    Raises:
+      RunError: the disk is full.
+    """
+    decoded = separated.decoded
+    segment = decoded.segment
+    if segment.num_segments > 1:
+        yield write_part(separated, job)
+        return
+    lead, end = job.grid.lead, decoded.end
+    assert end is not None  # a track's only segment always reaches its end
+    yield finish_track(
+        segment.planned,
+        {name: _once(stem[lead : lead + end]) for name, stem in _wanted(separated, job)},
+        _once(decoded.samples[lead : lead + end]),
+        end,
+        decoded.seconds,
+        job,
+    )
+
+
+def _once(samples: np.ndarray) -> Callable[[], Iterable[np.ndarray]]:
+    return lambda: (samples,)
+
+
+def _wanted(separated: SeparatedSegment, job: SeparateJob) -> Iterator[tuple[str, np.ndarray]]:
+    """(name, samples) of the stems that the user asked for."""
+    for name, stem in zip(job.model.config.instruments, separated.stems, strict=True):
+        if name in job.instruments:
+            yield name, stem
+
+
+def _keeps_floats(job: SeparateJob) -> bool:
+    """Whether later steps need more than what the output format holds: lossy encoders and resampling do."""
+    return not job.stem_format.lossless or job.output_rate != job.model.config.sample_rate
+
+
+def write_part(separated: SeparatedSegment, job: SeparateJob) -> Part:
+    """Store a segment of a long track. Raises RunError if the disk is full."""
+    began = time.perf_counter()
+    grid, decoded = job.grid, separated.decoded
+    segment = decoded.segment
+    # Positions in the segment's array: zeros in front of the track have no samples, seams belong to assembly.
+    first = grid.lead if segment.index == 0 else grid.tail
+    last = segment.num_chunks * grid.hop
+    if decoded.end is not None:
+        last = min(last, decoded.end - grid.start(segment.first_chunk))
+    last = max(first, last)
+    seams = np.zeros((len(job.instruments), 2, grid.tail, job.model.config.channels), np.float32)
+    folder = part_folder(segment)
+    with (
+        job.storage.new_folder(track_key(segment.planned.track.track_id)) as local,
+        full_disk_stops_the_run(job.storage.root),
+    ):
+        for number, (name, stem) in enumerate(_wanted(separated, job)):
+            body = stem[first:last]
+            np.save(os.path.join(local, f'{name}.npy'), body if _keeps_floats(job) else quantise(body, job.stem_format))
+            if segment.num_chunks:
+                seams[number, 0] = stem[: grid.tail]
+                seams[number, 1] = stem[segment.num_chunks * grid.hop :]
+        np.save(os.path.join(local, SEAMS), seams)
+        for name in sorted(os.listdir(local)):
+            job.storage.publish(os.path.join(local, name), f'{folder}/{name}')
+    seconds = {**decoded.seconds, 'write': time.perf_counter() - began}
+    found: dict[str, Any] = {'body_samples': last - first, 'end': decoded.end, 'seconds': seconds}
+    job.storage.write_bytes(f'{folder}/{MARKER}', json.dumps({**found, 'num_chunks': segment.num_chunks}).encode())
+    return Part(segment, folder, **found)
+
+
+def read_body(part: Part, name: str, job: SeparateJob, block_samples: int = 1 << 20) -> Iterator[np.ndarray]:
+    """The finished samples of one stem of a part, float32 (n, channels), block by block."""
+    with job.storage.local_copy(f'{part.folder}/{name}.npy') as path:
+        body = np.load(path, mmap_mode='r', allow_pickle=False)
+        for first in range(0, len(body), block_samples):
+            block = np.array(body[first : first + block_samples])
+            yield block if _keeps_floats(job) else dequantise(block, job.stem_format)
+
+
+def read_seams(part: Part, job: SeparateJob) -> np.ndarray:
+    """The seams of a part, float32 (stems, 2, tail, channels)."""
+    with job.storage.local_copy(f'{part.folder}/{SEAMS}') as path:
+        return np.load(path, allow_pickle=False)
