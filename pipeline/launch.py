@@ -19,15 +19,17 @@ import apache_beam as beam
 
 from ..model.errors import RunError, UsageError
 from ..model.store import ModelFiles, resolve_model
-from ..transforms.completion import list_records, record_path
+from ..transforms.addresses import shown
+from ..transforms.completion import list_records, record_path, track_key
 from ..transforms.formats import check_format, output_rate
 from ..transforms.job import SeparateJob
 from ..transforms.listing import Listing, read_listing
-from ..transforms.manifest import TRACKS_PER_SHARD, Tables, listing_types, table_files
+from ..transforms.manifest import TRACKS_PER_SHARD, Tables, joined_types, listing_types, table_files
 from ..transforms.naming import check_distinct, check_pattern
 from ..transforms.planning import PLAN_FILE, Totals
 from ..transforms.records import Completed
 from ..transforms.storage import Storage
+from ..transforms.writing import PARTS
 from .options import available_cores
 from .progress import Progress, Watch, clock
 from .runners import Placement, place
@@ -49,6 +51,7 @@ class Outcome:
     audio: float  # seconds of audio that were separated
     elapsed: float  # seconds
     reasons: tuple[str, ...]  # of the first failures
+    ignored: dict[str, int]  # extension -> files of input folders that were not taken for audio
 
 
 def _choose_stems(model: ModelFiles, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -118,10 +121,15 @@ def separate(options: argparse.Namespace, beam_options: dict[str, Any]) -> Outco
 def _run(job: SeparateJob, listing: Listing, placement: Placement, options: argparse.Namespace) -> Outcome:
     storage = job.storage
     listed = {record_path(track.track_id) for track in listing.tracks}
-    former = [Completed('', path, {}, is_new=False) for path in list_records(storage) if path not in listed]
+    former = [Completed('', path, is_new=False) for path in list_records(storage) if path not in listed]
     shards = -(-(len(listed) + len(former)) // TRACKS_PER_SHARD)
-    tables = Tables(job, shards, listing_types(track.metadata for track in listing.tracks))
+    types = listing_types(track.metadata for track in listing.tracks)
+    if former:
+        types = joined_types(_former_columns(storage), types)
+    tables = Tables(job, shards, types)
     run = _describe(job, listing, options)
+    run['listing_columns'] = types
+    storage.forget_unfinished()
     storage.remove(PLAN_FILE)
     storage.write_bytes(RUN_FILE, json.dumps(run, indent=1).encode())
     watch = Watch(storage, len(listing.tracks), job.model.config.sample_rate)
@@ -133,10 +141,27 @@ def _run(job: SeparateJob, listing: Listing, placement: Placement, options: argp
         _execute(job, listing, former, tables, placement)
     for path in set(table_files(storage)) - tables.expected_files():
         storage.remove(path)
-    outcome = _outcome(tables, len(listing.tracks), time.time() - began)
+    _forget_parts(storage, listing)
+    outcome = _outcome(tables, listing, time.time() - began)
     run.update(dataclasses.asdict(outcome), finished=_now())
     storage.write_bytes(RUN_FILE, json.dumps(run, indent=1).encode())
     return outcome
+
+
+def _former_columns(storage: Storage) -> dict[str, str]:
+    """Columns of the listings of earlier runs, whose tracks stay in the manifest."""
+    try:
+        return json.loads(storage.read_bytes(RUN_FILE))['listing_columns']
+    except (FileNotFoundError, ValueError):  # not JSON: it was not us
+        return {}
+
+
+def _forget_parts(storage: Storage, listing: Listing) -> None:
+    """Remove parts that a killed run has left and this one, cutting its tracks otherwise, had no use for."""
+    tracks = {track_key(track.track_id) for track in listing.tracks}
+    for folder in storage.list_names(PARTS):
+        if folder.rpartition('/')[2] in tracks:
+            storage.remove_folder(folder)
 
 
 def _execute(job: SeparateJob, listing: Listing, former: list[Completed], tables: Tables, placement: Placement) -> None:
@@ -145,19 +170,17 @@ def _execute(job: SeparateJob, listing: Listing, former: list[Completed], tables
     try:
         result = pipeline.run()
         result.wait_until_finish()
-    except RunError:
-        raise
     except Exception as error:
-        # Runners hand worker errors on as text; a RunError in it is what the user has to know.
-        said = re.search(r'RunError: (.*)', str(error))
+        # Runners hand worker errors on as text or with text added; a RunError in it is what the user has to know.
+        said = re.search(r'RunError: (.*)', f'{type(error).__name__}: {error}')
         if said:
             raise RunError(re.split(r' \[while running|\\n', said[1])[0]) from error
         raise
 
 
-def _outcome(tables: Tables, listed: int, elapsed: float) -> Outcome:
+def _outcome(tables: Tables, listing: Listing, elapsed: float) -> Outcome:
     """Counted from what is in OUT, not by Beam's counters, of which runners may lose some."""
-    storage = tables.job.storage
+    storage, listed = tables.job.storage, len(listing.tracks)
     counts = [json.loads(storage.read_bytes(tables.counts_file(shard))) for shard in range(tables.shards)]
     done = sum(count['done'] for count in counts)
     skipped = Totals(**json.loads(storage.read_bytes(PLAN_FILE))).skipped
@@ -173,8 +196,15 @@ def _outcome(tables: Tables, listed: int, elapsed: float) -> Outcome:
         failed=len(failures),
         audio=sum(count['audio'] for count in counts),
         elapsed=elapsed,
-        reasons=tuple(row['reason'] for row in failures[:5]),
+        reasons=tuple(_told(row) for row in failures[:5]),
+        ignored=dict(listing.ignored.most_common()),
     )
+
+
+def _told(row: dict[str, Any]) -> str:
+    """The reason of a failure, which always says of which input."""
+    uri = shown(row['uri'])
+    return row['reason'] if uri in row['reason'] else f'{uri}: {row["reason"]}'
 
 
 def _read_failures(tables: Tables) -> list[dict[str, Any]]:
@@ -202,7 +232,6 @@ def _describe(job: SeparateJob, listing: Listing, options: argparse.Namespace) -
         'model': {'name': job.model.name, 'sha256': job.model.fingerprint, 'config': job.model.config.to_json()},
         'versions': {'python': platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         'tracks': len(listing.tracks),
-        'ignored_files': dict(listing.ignored),
         'started': _now(),
     }
 
@@ -218,6 +247,9 @@ def summary(outcome: Outcome, options: argparse.Namespace) -> str:
         *([f'features   {out}/features'] if options.features else []),
         f'manifest   {out}/manifest-*.parquet',
     ]
+    if outcome.ignored:
+        kinds = ', '.join(f'{count} {kind}' for kind, count in outcome.ignored.items())
+        lines.append(f'not audio  {sum(outcome.ignored.values())} other files left alone ({kinds})')
     if outcome.failed:
         lines.append(f'failures   {out}/failures-*.jsonl')
         lines += [f'  {reason}' for reason in outcome.reasons]

@@ -94,7 +94,7 @@ def add_separate_options(parser: argparse.ArgumentParser) -> None:
         type=_count,
         metavar='N',
         help='cut tracks into segments of at most N chunks of 11.9 s; stems do not depend on it (default: tracks of '
-        'up to six minutes whole, longer ones in pieces of 8)',
+        'up to six minutes whole, longer ones in pieces of 4)',
     )
     add('--batch-size', type=_count, default=1, metavar='N', help='chunks that the network takes at once (default: 1)')
     add(

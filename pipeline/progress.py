@@ -16,8 +16,8 @@ from typing import NamedTuple, TextIO
 
 from ..transforms.completion import DONE, FOLDER, read_record
 from ..transforms.planning import PLAN_FILE, Totals
-from ..transforms.storage import PRIVATE, Storage
-from ..transforms.writing import MARKER
+from ..transforms.storage import Storage
+from ..transforms.writing import MARKER, PARTS
 
 LOCAL_SECONDS, REMOTE_SECONDS = 1.0, 20.0  # between two looks
 LINE_SECONDS = 30.0  # between two lines where standard error is not a terminal
@@ -101,14 +101,14 @@ class Watch:
             return
         for path in self._new_files(FOLDER, '.json'):
             record = read_record(self._storage, os.path.relpath(path, self._storage.root))
-            if record is not None and record['status'] == DONE:
+            if record is not None and record['status'] == DONE and record['finished'] >= self._began:
                 self._seen[path] = record['duration']
 
     def _seconds_in_parts(self) -> float:
         if not self._storage.is_local:
             return 0.0
         samples = 0
-        for path in self._new_files(f'{PRIVATE}/parts', MARKER):
+        for path in self._new_files(PARTS, MARKER):
             try:
                 with open(path, 'rb') as file:
                     samples += json.load(file)['body_samples']

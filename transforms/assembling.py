@@ -59,6 +59,7 @@ def assemble_track(keyed: tuple[str, Iterable[Part]], job: SeparateJob) -> Itera
             end,
             seconds,
             job,
+            threads=job.streams,
         )
     job.storage.remove_folder(track_folder(segment))
 

@@ -16,12 +16,15 @@ from .storage import PRIVATE, Storage
 
 FOLDER = f'{PRIVATE}/complete'
 DONE = 'done'
-BEING_REPLACED = 'being replaced'  # its files are being overwritten: complete for nobody
+BEING_REPLACED = 'being replaced'  # its files are being written: complete for nobody, but known to belong to the track
+# Goes into the checksums: records of a version that had other entries count as none.
+RECORD_VERSION = b'stembeam record 1'
+_CHECKSUM = b', "sha256": "%s"}'
 
 
 def track_key(track_id: str) -> str:
     """A short name for a track that every file system takes: 32 hex digits of the SHA-256 of its id."""
-    return hashlib.sha256(track_id.encode('utf-8', 'surrogateescape')).hexdigest()[:32]
+    return hashlib.sha256(track_id.encode('utf-8', 'surrogatepass')).hexdigest()[:32]
 
 
 def record_path(track_id: str) -> str:
@@ -31,27 +34,34 @@ def record_path(track_id: str) -> str:
 
 
 def read_record(storage: Storage, path: str) -> dict[str, Any] | None:
-    """A record, or None if there is none. A record that is not JSON counts as none: the track is made again."""
+    """A record, or None if there is none. A damaged record counts as none: the track is made again."""
     try:
-        record = json.loads(storage.read_bytes(path))
-    except (FileNotFoundError, ValueError):
+        content = storage.read_bytes(path)
+    except FileNotFoundError:
         return None
-    return record if isinstance(record, dict) else None
+    length = len(content) - len(_CHECKSUM % _checksum(b''))
+    if length < 1 or content[length:] != _CHECKSUM % _checksum(content[:length]):
+        return None
+    return json.loads(content[:length] + b'}')
 
 
 def write_record(storage: Storage, record: dict[str, Any]) -> str:
     """Write a record, replacing the track's former one; returns its path."""
     path = record_path(record['track_id'])
-    storage.write_bytes(path, json.dumps(record, allow_nan=False).encode())
+    content = json.dumps(record, allow_nan=False).encode()[:-1]
+    storage.write_bytes(path, content + _CHECKSUM % _checksum(content))
     return path
 
 
-def is_complete(storage: Storage, record: dict[str, Any] | None, fingerprint: str) -> bool:
+def _checksum(content: bytes) -> bytes:
+    return hashlib.sha256(RECORD_VERSION + content).hexdigest().encode()
+
+
+def is_complete(storage: Storage, record: dict[str, Any], fingerprint: str) -> bool:
     """Whether a track was made from this input, model and options, and all its files are still there and whole."""
     return (
-        record is not None
-        and record.get('status') == DONE
-        and record.get('fingerprint') == fingerprint
+        record['status'] == DONE
+        and record['fingerprint'] == fingerprint
         and all(storage.size(path) == size for path, size in record['files'].items())
     )
 

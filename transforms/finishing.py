@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from apache_beam.metrics import Metrics
 
 from ..model.features.extractor import StemFeatures
-from .completion import BEING_REPLACED, DONE, read_record, record_path, track_key, write_record
+from .completion import BEING_REPLACED, DONE, read_record, record_path, write_record
 from .feature_tables import MIXTURE, FrameTable, track_rows
 from .job import SeparateJob
 from .naming import stem_path, track_path
@@ -26,6 +28,14 @@ from .storage import full_disk_stops_the_run
 Blocks = Iterable[np.ndarray]  # float32 (n, channels) at the model's rate, in order
 
 
+class _Made(NamedTuple):
+    """The files of a track under temporary names, and what is known of them."""
+
+    files: dict[str, str]  # local path -> path in OUT
+    stems: dict[str, StemFile]
+    features: dict[str, StemFeatures]  # of stems and mixture; empty without features
+
+
 def finish_track(
     planned: PlannedTrack,
     stems: Mapping[str, Callable[[], Blocks]],
@@ -33,6 +43,7 @@ def finish_track(
     num_samples: int,
     seconds: Mapping[str, float],
     job: SeparateJob,
+    threads: int = 1,
 ) -> Completed:
     """Write everything that belongs to a track; it is complete when this returns.
 
@@ -41,6 +52,7 @@ def finish_track(
       mixture: the same for the input; called only if there are features.
       num_samples: of the track, at the model's rate.
       seconds: spent on the track in earlier steps.
+      threads: how many stems are written at the same time.
 
     Raises:
       RunError: the disk is full.
@@ -49,22 +61,17 @@ def finish_track(
     storage, track = job.storage, planned.track
     codec = job.stem_format.codec
     paths = {name: f'stems/{stem_path(job.filename_format, track.track_id, name, codec)}' for name in stems}
-    frames_path = f'features/frames/{track_path(track.track_id)}.parquet'
-    with storage.new_folder(track_key(track.track_id)) as folder, full_disk_stops_the_run(storage.root):
-        made = {os.path.join(folder, f'{number}.{codec}'): path for number, path in enumerate(paths.values())}
-        files: dict[str, StemFile] = {}
-        for name, local in zip(paths, made, strict=True):
-            files[name] = write_stem(stems[name](), local, job)
-        features: dict[str, StemFeatures] = {n: f.features for n, f in files.items() if f.features is not None}
-        if job.features:
-            features[MIXTURE] = extract_features(mixture(), job)
+    frames = f'features/frames/{track_path(track.track_id)}.parquet' if job.features else None
+    with storage.new_folder() as folder, full_disk_stops_the_run(storage.root):
+        made = _make(folder, paths, stems, mixture, job, threads)
+        if frames is not None:
             local = os.path.join(folder, 'frames.parquet')
             with FrameTable(local, track.track_id, job.output_rate) as table:
-                for name, found in features.items():
+                for name, found in made.features.items():
                     table.add(name, found)
-            made[local] = frames_path
-        sizes = {path: os.path.getsize(local) for local, path in made.items()}
-        _replace(made, track.track_id, job)
+            made.files[local] = frames
+        sizes = {path: os.path.getsize(local) for local, path in made.files.items()}
+        _replace(made.files, track.track_id, job)
     took = {**seconds, 'write': time.perf_counter() - began}
     record = {
         'status': DONE,
@@ -81,25 +88,46 @@ def finish_track(
         'files': sizes,
         'stems': {
             name: {'path': paths[name], 'samples': f.num_samples, 'sha256': f.sha256, 'clipped': f.clipped}
-            for name, f in files.items()
+            for name, f in made.stems.items()
         },
-        'frames': frames_path if job.features else None,
-        'features': track_rows(features) if job.features else None,
+        'frames': frames,
+        'features': track_rows(made.features) if made.features else None,
+        'finished': time.time(),
         'seconds': {step: round(spent, 4) for step, spent in took.items()},
     }
     Metrics.counter('stembeam', 'tracks-done').inc()
     Metrics.counter('stembeam', 'write-milliseconds').inc(round(1000 * took['write']))
-    return Completed(track.track_id, write_record(storage, record), track.metadata, is_new=True)
+    return Completed(track.track_id, write_record(storage, record), is_new=True)
+
+
+def _make(
+    folder: str,
+    paths: Mapping[str, str],
+    stems: Mapping[str, Callable[[], Blocks]],
+    mixture: Callable[[], Blocks],
+    job: SeparateJob,
+    threads: int,
+) -> _Made:
+    """Write the stems into a local folder and compute all features, `threads` signals at a time."""
+    local = {name: os.path.join(folder, f'{number}.{job.stem_format.codec}') for number, name in enumerate(stems)}
+    with ThreadPoolExecutor(threads) as pool:
+        writing = {name: pool.submit(lambda n=name: write_stem(stems[n](), local[n], job)) for name in stems}
+        hearing = pool.submit(lambda: extract_features(mixture(), job)) if job.features else None
+        written = {name: future.result() for name, future in writing.items()}
+        features = {name: stem.features for name, stem in written.items() if stem.features is not None}
+        if hearing is not None:
+            features[MIXTURE] = hearing.result()
+    return _Made({local[name]: paths[name] for name in stems}, written, features)
 
 
 def _replace(made: Mapping[str, str], track_id: str, job: SeparateJob) -> None:
     """Give the made files their final names, and remove files of a former run that have no successor."""
     former = read_record(job.storage, record_path(track_id))
-    if former is not None:
-        # From here on, and if the run is killed here, the track is complete for nobody; what it owns stays known.
-        owned = {**former['files'], **dict.fromkeys(made.values(), 0)}
-        write_record(job.storage, {**former, 'status': BEING_REPLACED, 'files': owned})
+    former_files = former['files'] if former else {}
+    # From here on, and if the run is killed here, the track is complete for nobody; what it owns stays known.
+    owned = {**former_files, **dict.fromkeys(made.values(), 0)}
+    write_record(job.storage, {'status': BEING_REPLACED, 'track_id': track_id, 'files': owned})
     for local, path in made.items():
         job.storage.publish(local, path)
-    for path in set(former['files'] if former else ()) - set(made.values()):
+    for path in set(former_files) - set(made.values()):
         job.storage.remove(path)

@@ -18,7 +18,7 @@ RESULTS_VERSION = 1
 # A track of up to six minutes is one segment, so that its stems go straight to their final place. Longer ones are cut
 # into shorter segments, so that all workers can be in one hour-long track within the memory that songs need.
 WHOLE_TRACK_CHUNKS = 30
-PART_CHUNKS = 8
+PART_CHUNKS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ class SeparateJob:
     def fingerprint(self, track_id: str, uri: str, source: dict[str, Any]) -> str:
         """SHA-256 (hex) of input, model and options: if it is the same, the results are the same."""
         content = json.dumps([track_id, uri, source, self.results()], sort_keys=True)
-        return hashlib.sha256(content.encode('utf-8', 'surrogateescape')).hexdigest()
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def segment_lengths(self, num_chunks: int) -> list[int]:
         """How a track of `num_chunks` is cut: chunks of each segment, as equal as can be."""

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .completion import DONE, read_record
+from .completion import DONE, read_record, record_path
 from .feature_tables import TRACKS_SCHEMA, printable, tracks_table
 from .job import SeparateJob
 from .records import Completed, Failure
@@ -44,9 +45,9 @@ def table_files(storage: Storage) -> Iterator[str]:
                 yield path
 
 
-def shard_of(track_id: str, shards: int) -> int:
-    """Which shard a track belongs to: the same in every process and run."""
-    return int.from_bytes(hashlib.sha256(track_id.encode('utf-8', 'surrogateescape')).digest()[:8], 'big') % shards
+def shard_of(record: str, shards: int) -> int:
+    """Which shard the track with this record belongs to: the same in every process and run."""
+    return int.from_bytes(hashlib.sha256(record.encode()).digest()[:8], 'big') % shards
 
 
 # Column of the manifest -> (type, where a record has it, what it is).
@@ -75,7 +76,7 @@ _COLUMNS: dict[str, tuple[pa.DataType, str]] = {
 }
 
 
-def manifest_row(record: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
+def manifest_row(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as a row of the manifest; columns of the listing that have a name of ours get `listing_` in front."""
     stems = record['stems']
     return {
@@ -95,13 +96,15 @@ def manifest_row(record: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict
         'input_codec': record['input']['codec'],
         'input_bytes': record['source']['bytes'],
         'seconds': list(record['seconds'].items()),
-        **{listing_column(name): value for name, value in metadata.items()},
+        **{listing_column(name): value for name, value in record['metadata'].items()},
     }
 
 
 def listing_column(name: str) -> str:
     """The manifest's column for a column of the listing."""
-    return f'listing_{name}' if name in _COLUMNS else name
+    # 'listing_duration' gets another prefix, because 'duration' may be in the listing as well.
+    base = re.sub('^(listing_)*', '', name)
+    return printable(f'listing_{name}' if base in _COLUMNS else name)
 
 
 def listing_types(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -111,7 +114,7 @@ def listing_types(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
         for name, value in row.items():
             found = kinds.setdefault(name, set())
             if value is not None:
-                found.add(type(value))
+                found.add(str if isinstance(value, int) and not -(2**63) <= value < 2**63 else type(value))
     types = {}
     for name, found in kinds.items():
         if found == {bool}:
@@ -125,12 +128,22 @@ def listing_types(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return types
 
 
+def joined_types(former: Mapping[str, str], types: Mapping[str, str]) -> dict[str, str]:
+    """`listing_types` of two listings together."""
+    joined = {**former, **types}
+    for name in former.keys() & types.keys():
+        kinds = {former[name], types[name]}
+        if len(kinds) > 1:
+            joined[name] = 'double' if kinds == {'int64', 'double'} else 'string'
+    return joined
+
+
 def manifest_schema(types: Mapping[str, str]) -> pa.Schema:
     """The manifest's schema with the listing's own columns at its end."""
     fields = [pa.field(name, kind, metadata={'definition': text}) for name, (kind, text) in _COLUMNS.items()]
     fields += [
         pa.field(
-            listing_column(name), pa.type_for_alias(kind), metadata={'definition': f'Column {name} of the listing.'}
+            listing_column(name), pa.type_for_alias(kind), metadata={'definition': f'Column {printable(name)} of the listing.'}
         )
         for name, kind in types.items()
     ]
@@ -138,7 +151,7 @@ def manifest_schema(types: Mapping[str, str]) -> pa.Schema:
 
 
 def _as_text(value: Any) -> Any:
-    return value if value is None or isinstance(value, str) else json.dumps(value)
+    return value if value is None else printable(value if isinstance(value, str) else json.dumps(value))
 
 
 def _manifest_table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
@@ -147,6 +160,8 @@ def _manifest_table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
         values = [row.get(field.name) for row in rows]
         if field.type == pa.string():
             values = [_as_text(value) for value in values]
+        elif field.type == pa.float64():
+            values = [None if value is None else float(value) for value in values]  # Arrow refuses long integers
         columns.append(pa.array(values, field.type))
     return pa.Table.from_arrays(columns, schema=schema)
 
@@ -192,7 +207,7 @@ def write_tables(keyed: tuple[int, Mapping[str, Iterable[Completed]]], tables: T
             pq.ParquetWriter(local[TRACKS], TRACKS_SCHEMA, compression='zstd') as features,
         ):
             for group in _groups(_records(grouped['completed'], storage)):
-                rows = [manifest_row(record, item.metadata or record['metadata']) for record, item in group]
+                rows = [manifest_row(record) for record, _ in group]
                 manifest.write_table(_manifest_table(rows, schema))
                 features.write_table(tracks_table([record for record, _ in group]))
                 counts['done'] += sum(item.is_new for _, item in group)
@@ -247,8 +262,10 @@ class WriteTables(beam.PTransform):
         completed, failures = inputs
         shards = self.tables.shards
         every = completed.pipeline | 'Shards' >> beam.Create([(shard, None) for shard in range(shards)])
-        records = completed | 'KeyCompleted' >> beam.Map(lambda item: (shard_of(item.track_id, shards), item))
-        rows = failures | 'KeyFailures' >> beam.Map(lambda item: (shard_of(item.track_id, shards), item))
+        records = completed | 'KeyCompleted' >> beam.Map(lambda item: (shard_of(item.record, shards), item))
+        rows = failures | 'KeyFailures' >> beam.Map(
+            lambda item: (shard_of(record_path(item.track_id), shards), item)
+        )
         _ = (
             {'completed': records, 'shards': every}
             | 'GatherCompleted' >> beam.CoGroupByKey()

@@ -18,7 +18,7 @@ from apache_beam.metrics import Metrics
 from ..model.errors import TrackError
 from ..model.resampling import resampled_length
 from .addresses import split_url
-from .completion import is_complete, read_record, record_path, track_key
+from .completion import is_complete, read_record, record_path, write_record
 from .guarding import Guarded
 from .job import SeparateJob
 from .probing import probe
@@ -70,17 +70,19 @@ def plan_track(track: Track, job: SeparateJob) -> Iterator[Completed | PlannedTr
     source = source_identity(track.uri)
     fingerprint = job.fingerprint(track.track_id, track.uri, source)
     path = record_path(track.track_id)
-    if not job.overwrite and is_complete(job.storage, read_record(job.storage, path), fingerprint):
-        yield Completed(track.track_id, path, track.metadata, is_new=False)
+    record = read_record(job.storage, path)
+    if record is not None and not job.overwrite and is_complete(job.storage, record, fingerprint):
+        if record['metadata'] != track.metadata:
+            write_record(job.storage, {**record, 'metadata': track.metadata})
+        yield Completed(track.track_id, path, is_new=False)
         return
-    job.storage.forget_unfinished(track_key(track.track_id))
-    info = probe(track.uri, allow_truncated=job.allow_truncated)
+    info = probe(track.uri, allow_truncated=job.allow_truncated, decoder=job.decoder)
     rate = job.model.config.sample_rate
     total = resampled_length(info.num_samples, info.sample_rate, rate)
     start = round(job.offset * rate)
     if start >= total:
         raise TrackError(f'{track.uri}: lasts {total / rate:.2f} s, so nothing is left after --offset {job.offset:g}')
-    length = total - start if job.duration is None else min(total - start, max(1, round(job.duration * rate)))
+    length = total - start if job.duration is None else max(1, round(min(job.duration * rate, total - start)))
     yield PlannedTrack(track, info, start, length, fingerprint, source)
 
 

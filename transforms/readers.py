@@ -284,7 +284,7 @@ def open_reader(decoder: str, source: str | SourceFile, uri: str) -> BlockReader
     """The one place that knows the decoders by name.
 
     Args:
-      decoder: 'soundfile' or 'av'.
+      decoder: 'soundfile', 'av' or 'tfio'.
       source: a local path or an open file.
       uri: what error messages call the track.
 
@@ -296,7 +296,11 @@ def open_reader(decoder: str, source: str | SourceFile, uri: str) -> BlockReader
         return SoundfileReader(source, uri)
     if decoder == 'av':
         return AvReader(source, uri)
-    raise UsageError(f"decoder {decoder!r} is unknown: choose 'soundfile' or 'av'")
+    if decoder == 'tfio':
+        from .tfio_decoding import TfioReader  # optional, and it stands on this module
+
+        return TfioReader(source, uri)
+    raise UsageError(f"decoder {decoder!r} is unknown: choose 'soundfile', 'av' or 'tfio'")
 
 
 def samples_of(frame: av.AudioFrame) -> np.ndarray:

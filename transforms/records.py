@@ -66,7 +66,6 @@ class Completed(NamedTuple):
 
     track_id: str
     record: str  # path of the record, relative to OUT
-    metadata: dict[str, Any]  # of the listing, as it is now
     is_new: bool  # made by this run
 
 

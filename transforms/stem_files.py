@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import soxr
 
+from ..model.errors import TrackError
 from ..model.features.extractor import FeatureExtractor, StemFeatures
 from ..model.resampling import resampled_length
 from .encoding import StemWriter, clipped, dequantise, quantise
@@ -20,6 +21,8 @@ from .job import SeparateJob
 
 # All encoders, resamplers and extractors are fed blocks of this size, whatever the caller's are.
 BLOCK_SAMPLES = 1 << 16
+# Beyond a hundred times this, LAME ends the whole process, and FFmpeg's AAC encoder never ends.
+MOST_LOSSY_LEVEL = 1000.0
 
 
 class StemFile(NamedTuple):
@@ -74,6 +77,7 @@ def write_stem(blocks: Iterable[np.ndarray], path: str, job: SeparateJob) -> Ste
       blocks: float32 (n, channels) at the model's rate, in order.
 
     Raises:
+      TrackError: samples so far beyond full scale that a lossy encoder cannot take them.
       OSError: the disk's.
     """
     config, rate, form = job.model.config, job.output_rate, job.stem_format
@@ -82,6 +86,11 @@ def write_stem(blocks: Iterable[np.ndarray], path: str, job: SeparateJob) -> Ste
     stream = resample_stream(reblock(blocks), config.sample_rate, rate, config.channels)
     with StemWriter(path, form, rate, config.channels, job.bitrate) as writer:
         for block in stream:
+            if not form.lossless and len(block) and np.abs(block).max() > MOST_LOSSY_LEVEL:
+                raise TrackError(
+                    f'a stem has a peak of {np.abs(block).max():.3g} times full scale, which {form.name} cannot hold: '
+                    'scale the input down, or use --format wav-float'
+                )
             written = quantise(block, form)
             writer.write(written)
             samples += len(block)

@@ -11,7 +11,9 @@ import dataclasses
 import errno
 import os
 import shutil
+import socket
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 
@@ -22,6 +24,7 @@ from .addresses import split_url, to_uri
 
 PRIVATE = '.stembeam'  # what is ours alone in OUT: records, parts, temporary files
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+ABANDONED_SECONDS = 24 * 3600.0  # without a change, after which files in the making on another machine are nobody's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,23 +52,23 @@ class Storage:
 
     def check_writable(self) -> None:
         """Write and remove a small file. Raises UsageError if that does not work."""
-        path = f'{PRIVATE}/tmp/writable-{uuid.uuid4().hex}'
+        path = f'{PRIVATE}/writable'
         try:
             self.write_bytes(path, b'ok')
             self.remove(path)
-        except (OSError, RunError, ValueError, ImportError) as error:
+        except Exception as error:  # stores raise exceptions of their own
             raise UsageError(
                 f'output folder {self.root} cannot be written ({_cause(error)}): choose another with -o'
             ) from error
 
     @contextlib.contextmanager
-    def new_folder(self, track: str = '') -> Iterator[str]:
+    def new_folder(self) -> Iterator[str]:
         """A local folder for files in the making, removed at the end; on OUT's own disk if that is local.
 
         Raises:
           RunError: the disk is full or read-only, whoever inside the block notices.
         """
-        name = f'{track}-{uuid.uuid4().hex}'
+        name = f'{uuid.uuid4().hex}-{os.getpid()}-{socket.gethostname()}'
         with full_disk_stops_the_run(self.root):
             if self.is_local:
                 folder = os.path.join(self.root, PRIVATE, 'tmp', name)
@@ -77,14 +80,12 @@ class Storage:
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def forget_unfinished(self, track: str) -> None:
-        """Remove what a killed run left in the making of a track (see `new_folder`)."""
+    def forget_unfinished(self) -> None:
+        """Remove what killed runs left in the making (see `new_folder`); other runs may be at work in OUT."""
         if self.is_local:
-            tmp = os.path.join(self.root, PRIVATE, 'tmp')
-            with contextlib.suppress(FileNotFoundError):
-                for entry in os.scandir(tmp):
-                    if entry.name.startswith(f'{track}-'):
-                        shutil.rmtree(entry.path, ignore_errors=True)
+            for path in self.list_names(f'{PRIVATE}/tmp'):
+                if _is_abandoned(self.url(path)):
+                    self.remove_folder(path)
 
     def publish(self, local: str, path: str) -> None:
         """Move a finished local file to its final name, replacing what was there."""
@@ -191,6 +192,27 @@ def full_disk_stops_the_run(root: str) -> Iterator[None]:
                 'make room and run the same command again'
             ) from error
         raise
+
+
+def _is_abandoned(folder: str) -> bool:
+    """Whether the process that made a folder of `new_folder` is gone, as far as can be told from here."""
+    process, _, host = os.path.basename(folder).partition('-')[2].partition('-')
+    try:
+        if host == socket.gethostname() and int(process) != os.getpid():
+            return not _is_alive(int(process))
+        return time.time() - os.stat(folder).st_mtime > ABANDONED_SECONDS
+    except FileNotFoundError:
+        return False
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
 
 
 def _cause(error: BaseException) -> str:

@@ -15,21 +15,24 @@ from typing import Any
 
 import numpy as np
 
+from ..model.errors import TrackError
+from .addresses import shown
 from .audio_records import SeparatedSegment
 from .completion import track_key
-from .encoding import dequantise, quantise
+from .encoding import clipped, dequantise, quantise
 from .finishing import finish_track
 from .job import SeparateJob
 from .records import Completed, Part, Segment
 from .storage import PRIVATE, full_disk_stops_the_run
 
+PARTS = f'{PRIVATE}/parts'
 SEAMS = 'seams.npy'  # float32 (stems, 2, tail, channels): contributions to the first samples, and beyond the last
 MARKER = 'part.json'  # written last: the part is whole
 
 
 def track_folder(segment: Segment) -> str:
     """Where all parts of a track are, relative to OUT."""
-    return f'{PRIVATE}/parts/{track_key(segment.planned.track.track_id)}'
+    return f'{PARTS}/{track_key(segment.planned.track.track_id)}'
 
 
 def part_folder(segment: Segment) -> str:
@@ -47,9 +50,10 @@ def find_part(segment: Segment, job: SeparateJob) -> Part | None:
     if segment.num_segments == 1 or job.overwrite:
         return None
     folder = part_folder(segment)
-    if job.storage.size(f'{folder}/{MARKER}') is None:
+    try:
+        found = json.loads(job.storage.read_bytes(f'{folder}/{MARKER}'))
+    except (FileNotFoundError, ValueError):  # not JSON: a power cut may leave a file empty
         return None
-    found = json.loads(job.storage.read_bytes(f'{folder}/{MARKER}'))
     return Part(segment._replace(num_chunks=found.pop('num_chunks')), folder, **found)
 
 
@@ -57,6 +61,7 @@ def write_segment(separated: SeparatedSegment, job: SeparateJob) -> Iterator[Com
     """Finish the track, or write the segment's part.
 
     Raises:
+      TrackError: the stems are not finite.
       RunError: the disk is full.
     """
     decoded = separated.decoded
@@ -81,9 +86,19 @@ def _once(samples: np.ndarray) -> Callable[[], Iterable[np.ndarray]]:
 
 
 def _wanted(separated: SeparatedSegment, job: SeparateJob) -> Iterator[tuple[str, np.ndarray]]:
-    """(name, samples) of the stems that the user asked for."""
+    """(name, samples) of the stems that the user asked for.
+
+    Raises:
+      TrackError: a stem has NaN or infinity: what is far beyond full scale overflows in the network.
+    """
     for name, stem in zip(job.model.config.instruments, separated.stems, strict=True):
         if name in job.instruments:
+            if not np.isfinite(stem.sum(dtype=np.float64)):  # one pass, and no array of flags
+                track = separated.decoded.segment.planned.track
+                raise TrackError(
+                    f'{shown(track.uri)}: stem {name} comes out with NaN or infinity: the input is far beyond full '
+                    'scale (1.0): scale it down'
+                )
             yield name, stem
 
 
@@ -106,12 +121,14 @@ def write_part(separated: SeparatedSegment, job: SeparateJob) -> Part:
     seams = np.zeros((len(job.instruments), 2, grid.tail, job.model.config.channels), np.float32)
     folder = part_folder(segment)
     with (
-        job.storage.new_folder(track_key(segment.planned.track.track_id)) as local,
+        job.storage.new_folder() as local,
         full_disk_stops_the_run(job.storage.root),
     ):
         for number, (name, stem) in enumerate(_wanted(separated, job)):
             body = stem[first:last]
-            np.save(os.path.join(local, f'{name}.npy'), body if _keeps_floats(job) else quantise(body, job.stem_format))
+            # Floats where something will be clipped: only from them can the file's samples beyond full scale be counted.
+            keeps_floats = _keeps_floats(job) or clipped(body)
+            np.save(os.path.join(local, f'{name}.npy'), body if keeps_floats else quantise(body, job.stem_format))
             if segment.num_chunks:
                 seams[number, 0] = stem[: grid.tail]
                 seams[number, 1] = stem[segment.num_chunks * grid.hop :]
@@ -130,7 +147,7 @@ def read_body(part: Part, name: str, job: SeparateJob, block_samples: int = 1 <<
         body = np.load(path, mmap_mode='r', allow_pickle=False)
         for first in range(0, len(body), block_samples):
             block = np.array(body[first : first + block_samples])
-            yield block if _keeps_floats(job) else dequantise(block, job.stem_format)
+            yield block if block.dtype == np.float32 else dequantise(block, job.stem_format)
 
 
 def read_seams(part: Part, job: SeparateJob) -> np.ndarray:
