@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from stembeam.model.errors import UsageError
+from stembeam.model.errors import TrackError, UsageError
 from stembeam.transforms import tfio_decoding
+from stembeam.transforms.decoding import read_segment
+from stembeam.transforms.probing import probe
 from stembeam.transforms.readers import UnreadableError
 from stembeam.transforms.sources import SourceFile, open_source
 from stembeam.transforms.tfio_decoding import TfioReader, check_tfio
@@ -85,6 +87,18 @@ def test_samples_are_those_of_libsndfile(tmp_path, extension, subtype, sample_ra
     assert samples.shape == expected.shape
     np.testing.assert_allclose(samples, expected, atol=tolerance, rtol=0)
     assert not reader.cut_short
+
+
+@needs_tfio
+@pytest.mark.parametrize(('extension', 'subtype'), [('flac', 'PCM_16'), ('mp3', 'MPEG_LAYER_III')])
+def test_it_decodes_tracks_when_it_is_asked_for(tmp_path, extension, subtype):
+    path = write(tmp_path / f'song.{extension}', tones(600_000, 2), 32000, subtype)
+    info = probe(path, decoder='tfio')
+    assert info.decoder == 'tfio'
+    expected = read_segment(path, probe(path), 44100, start=500_000, stop=700_000)
+    np.testing.assert_allclose(read_segment(path, info, 44100, start=500_000, stop=700_000), expected, atol=1e-5)
+    with pytest.raises(TrackError, match='decoder tfio cannot read it'):
+        probe(write(tmp_path / 'song.aiff', tones(100, 2), 32000, 'PCM_16'), decoder='tfio')
 
 
 @needs_tfio
