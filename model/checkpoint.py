@@ -11,6 +11,7 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -100,6 +101,15 @@ def _is_training_state(name: str) -> bool:
     return name in ('global_step', 'beta1_power', 'beta2_power') or name.rsplit('/', 1)[-1] in slots
 
 
+def _tensorflow() -> Any:
+    """TensorFlow, which reads checkpoints whatever runs under Keras."""
+    from . import backend  # noqa: F401  (first: it keeps off standard error what TensorFlow says when it is imported)
+
+    import tensorflow  # isort: skip
+
+    return tensorflow
+
+
 def is_checkpoint(folder: str) -> bool:
     """Whether a folder holds a TensorFlow 1 checkpoint as Spleeter's releases do."""
     return os.path.isfile(os.path.join(folder, 'checkpoint'))
@@ -107,7 +117,7 @@ def is_checkpoint(folder: str) -> bool:
 
 def _checkpoint_prefix(folder: str) -> str:
     """The path prefix of the newest checkpoint in a folder, as its `checkpoint` file names it."""
-    import tensorflow as tf
+    tf = _tensorflow()
 
     prefix = tf.train.latest_checkpoint(folder)
     if prefix is None:
@@ -138,7 +148,7 @@ def read_weights(config: ModelConfig, source: str) -> dict[str, np.ndarray]:
 
 
 def _read_checkpoint(config: ModelConfig, folder: str) -> dict[str, np.ndarray]:
-    import tensorflow as tf
+    tf = _tensorflow()
 
     prefix = _checkpoint_prefix(folder)
     try:
@@ -169,7 +179,7 @@ def write_npz(path: str, weights: Mapping[str, np.ndarray], dtype: type[np.float
     """Write weights under Spleeter's names, the file appearing whole or not at all; float16 halves its size."""
     temporary = f'{path}.{os.getpid()}.tmp'
     with open(temporary, 'wb') as file:
-        np.savez_compressed(file, **{name: np.asarray(value, dtype) for name, value in weights.items()})
+        np.savez_compressed(file, **{name: np.asarray(value, dtype) for name, value in weights.items()})  # type: ignore[arg-type]
     os.replace(temporary, path)
 
 

@@ -62,8 +62,6 @@ def _separate(arguments: list[str]) -> int:
     # Beam warns of packages that nobody asked for; what we warn of concerns the user's own files.
     logging.basicConfig(level=logging.ERROR, format='%(levelname)s %(message)s')
     logging.getLogger('stembeam').setLevel(logging.WARNING)
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_says_more)
     options, beam_options = parse_separate(arguments)
 
     from .launch import separate, summary
@@ -79,11 +77,6 @@ def _separate(arguments: list[str]) -> int:
         ) from error
     print(summary(outcome, options))
     return WITH_FAILURES if outcome.failed else OK
-
-
-def _says_more(record: logging.LogRecord) -> bool:
-    """Whether a message says more than our own last line will: runners log a RunError many times, with traceback."""
-    return f'{RunError.__name__}: ' not in logging.Formatter().format(record)
 
 
 if __name__ == '__main__':

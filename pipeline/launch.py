@@ -10,26 +10,28 @@ import importlib.metadata
 import json
 import logging
 import platform
-import re
 import time
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 import apache_beam as beam
 
 from ..model.errors import RunError, UsageError
+from ..model.features.columns import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from ..model.store import ModelFiles, resolve_model
-from ..transforms.addresses import shown
+from ..transforms.addresses import shown, to_uri
 from ..transforms.completion import list_records, record_path, track_key
 from ..transforms.formats import check_format, output_rate
 from ..transforms.job import SeparateJob
 from ..transforms.listing import Listing, read_listing
 from ..transforms.manifest import TRACKS_PER_SHARD, Tables, joined_types, listing_types, table_files
-from ..transforms.naming import check_distinct, check_pattern
+from ..transforms.naming import check_distinct, check_pattern, stem_path
 from ..transforms.planning import PLAN_FILE, Totals
-from ..transforms.records import Completed
+from ..transforms.records import Completed, Track
 from ..transforms.storage import Storage
 from ..transforms.writing import PARTS
+from .execution import execute
 from .options import available_cores
 from .progress import Progress, Watch, clock
 from .runners import Placement, place
@@ -78,6 +80,11 @@ def make_job(options: argparse.Namespace, streams: int) -> SeparateJob:
     config = model.config
     rate = output_rate(options.format, config.sample_rate, options.sample_rate)
     bitrate = check_format(options.format, options.bitrate, rate, config.channels)
+    if options.features and not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
+        raise UsageError(
+            f'features of stems at {rate} Hz are not defined, only from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz: '
+            'choose another --sample-rate, or --no-features'
+        )
     model.check()
     if options.decoder == 'tfio':
         from ..transforms.tfio_decoding import check_tfio
@@ -112,10 +119,28 @@ def separate(options: argparse.Namespace, beam_options: dict[str, Any]) -> Outco
     """
     placement = place(options.runner, options.workers or available_cores(), beam_options)
     job = make_job(options, placement.streams)
+    if job.storage.root in (to_uri(text).rstrip('/') for text in options.inputs):
+        raise UsageError(
+            f'{job.storage.root} is both input and output folder: choose another with -o, one in it will do'
+        )
     listing = read_listing(options.inputs, exclude=[job.storage.root])
     check_distinct(listing.tracks, job.filename_format, job.instruments, job.stem_format.codec)
+    _check_inputs_are_kept(listing.tracks, job)
     job.storage.check_writable()
     return _run(job, listing, placement, options)
+
+
+def _check_inputs_are_kept(tracks: Sequence[Track], job: SeparateJob) -> None:
+    """UsageError if a stem would overwrite an input, which only one in the output folder can come to."""
+    within = {track.uri for track in tracks if track.uri.startswith(f'{job.storage.root}/')}
+    for track in tracks if within else ():
+        for name in job.instruments:
+            path = stem_path(job.filename_format, track.track_id, name, job.stem_format.codec)
+            url = job.storage.url(f'stems/{path}')
+            if url in within:
+                raise UsageError(
+                    f'the input {shown(url)} would be overwritten by a stem: choose another folder with -o'
+                )
 
 
 def _run(job: SeparateJob, listing: Listing, placement: Placement, options: argparse.Namespace) -> Outcome:
@@ -167,15 +192,7 @@ def _forget_parts(storage: Storage, listing: Listing) -> None:
 def _execute(job: SeparateJob, listing: Listing, former: list[Completed], tables: Tables, placement: Placement) -> None:
     pipeline = beam.Pipeline(runner=placement.runner, options=placement.options)
     build_separate(pipeline, listing.tracks, former, job, tables, in_order=placement.is_local)
-    try:
-        result = pipeline.run()
-        result.wait_until_finish()
-    except Exception as error:
-        # Runners hand worker errors on as text or with text added; a RunError in it is what the user has to know.
-        said = re.search(r'RunError: (.*)', f'{type(error).__name__}: {error}')
-        if said:
-            raise RunError(re.split(r' \[while running|\\n', said[1])[0]) from error
-        raise
+    execute(pipeline)
 
 
 def _outcome(tables: Tables, listing: Listing, elapsed: float) -> Outcome:

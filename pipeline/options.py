@@ -7,6 +7,7 @@ error and not silently dropped.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from typing import Any, NoReturn
 
@@ -30,10 +31,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float('inf'):
-        raise argparse.ArgumentTypeError(f'{text!r} is not a number of seconds')
-    return value
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) < float('inf'):
+            return float(text)
+    raise argparse.ArgumentTypeError(f'{text!r} is not a number of seconds')
 
 
 def _positive_seconds(text: str) -> float:
@@ -44,10 +45,10 @@ def _positive_seconds(text: str) -> float:
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is not 1 or more')
-    return value
+    with contextlib.suppress(ValueError):
+        if int(text) >= 1:
+            return int(text)
+    raise argparse.ArgumentTypeError(f'{text!r} is not 1 or more: give a whole number')
 
 
 def _stems(text: str) -> tuple[str, ...]:
@@ -140,7 +141,10 @@ def parse_separate(arguments: list[str]) -> tuple[argparse.Namespace, dict[str, 
             parser._add_action(action)
     beam_names = {action.dest for action in parser._actions}
     add_separate_options(parser)
-    parsed = vars(parser.parse_args(arguments))
+    # Inputs may stand anywhere between options; what follows '--' is none, whatever it looks like.
+    end = arguments.index('--') if '--' in arguments else len(arguments)
+    parsed = vars(parser.parse_intermixed_args(arguments[:end]))
+    parsed['inputs'] = [*parsed['inputs'], *arguments[end + 1 :]]
     beam = {name: parsed.pop(name) for name in list(parsed) if name in beam_names}
     return argparse.Namespace(**parsed), beam
 

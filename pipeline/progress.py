@@ -120,11 +120,11 @@ class Watch:
 class Progress:
     """Shows a Watch on a terminal as a bar, elsewhere as a line now and then; a context manager around the run."""
 
-    def __init__(self, watch: Watch, is_local: bool, out: TextIO = sys.stderr) -> None:
-        """`is_local`: OUT is a local folder, so looking is cheap."""
+    def __init__(self, watch: Watch, is_local: bool, out: TextIO | None = None) -> None:
+        """`is_local`: OUT is a local folder, so looking is cheap.  `out`: standard error, as it is now, if None."""
         self._watch = watch
-        self._out = out
-        self._terminal = out.isatty()
+        self._out = sys.stderr if out is None else out
+        self._terminal = self._out.isatty()
         self._pause = (LOCAL_SECONDS if self._terminal else LINE_SECONDS) if is_local else REMOTE_SECONDS
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._show_until_stopped, daemon=True)

@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo
-from apache_beam.runners.runner import PipelineRunner
+from apache_beam.runners.runner import PipelineRunner, create_runner
 
 from ..model.errors import UsageError
+from .execution import watch_worker_processes
 
 LOCAL_NAMES = ('direct', 'directrunner', 'local', 'fnapirunner', 'bundlebaseddirectrunner')
 UNSUPPORTED = {'daskrunner': 'it loses outputs silently: use a local run, or another runner'}
@@ -22,7 +24,7 @@ UNSUPPORTED = {'daskrunner': 'it loses outputs silently: use a local run, or ano
 class Placement(NamedTuple):
     """A runner with its options."""
 
-    runner: PipelineRunner | str
+    runner: PipelineRunner
     options: PipelineOptions
     is_local: bool
     streams: int  # threads of one process that separate at the same time
@@ -32,19 +34,33 @@ def place(runner: str | None, workers: int, beam: dict[str, Any]) -> Placement:
     """The runner that an option names.
 
     Raises:
-      UsageError: a runner that is known not to work.
+      UsageError: a runner that is unknown, not installed or known not to work, or lacks options that it needs.
     """
     name = (runner or 'local').lower().rpartition('.')[2]
     if name in UNSUPPORTED:
         raise UsageError(f'runner {runner} is not supported: {UNSUPPORTED[name]}')
     if name not in LOCAL_NAMES:
         options = PipelineOptions(flags=[], runner=runner, **beam)
-        return Placement(runner or '', options, is_local=False, streams=1)
+        return Placement(_create(runner or '', options), options, is_local=False, streams=1)
     mode = beam.get('direct_running_mode') or ('multi_threading' if workers > 1 else 'in_memory')
     local = {'direct_num_workers': workers, **beam, 'direct_running_mode': mode}
     options = PipelineOptions(flags=[], **local)
+    watch_worker_processes()
     streams = 1 if mode == 'multi_processing' else int(local['direct_num_workers'])
     return Placement(FnApiRunner(provision_info=_provision(options)), options, is_local=True, streams=streams)
+
+
+def _create(name: str, options: PipelineOptions) -> PipelineRunner:
+    """A runner of Beam's by its name. Beam itself would complain only when the pipeline is built."""
+    try:
+        runner = create_runner(name)
+        problems = PipelineOptionsValidator(options, runner).validate()
+    except (ValueError, ImportError, AttributeError) as error:
+        problems = [str(error)]
+    if problems:
+        said = ' '.join(' '.join(problems).split()).rstrip('.')
+        raise UsageError(f'runner {name} cannot be used: {said}; or leave --runner out to run on this machine')
+    return runner
 
 
 def _provision(options: PipelineOptions) -> ExtendedProvisionInfo:

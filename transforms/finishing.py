@@ -111,7 +111,7 @@ def _make(
     """Write the stems into a local folder and compute all features, `threads` signals at a time."""
     local = {name: os.path.join(folder, f'{number}.{job.stem_format.codec}') for number, name in enumerate(stems)}
     with ThreadPoolExecutor(threads) as pool:
-        writing = {name: pool.submit(lambda n=name: write_stem(stems[n](), local[n], job)) for name in stems}
+        writing = {name: pool.submit(lambda n=name: write_stem(stems[n](), local[n], job)) for name in stems}  # type: ignore[misc]
         hearing = pool.submit(lambda: extract_features(mixture(), job)) if job.features else None
         written = {name: future.result() for name, future in writing.items()}
         features = {name: stem.features for name, stem in written.items() if stem.features is not None}

@@ -143,7 +143,9 @@ def manifest_schema(types: Mapping[str, str]) -> pa.Schema:
     fields = [pa.field(name, kind, metadata={'definition': text}) for name, (kind, text) in _COLUMNS.items()]
     fields += [
         pa.field(
-            listing_column(name), pa.type_for_alias(kind), metadata={'definition': f'Column {printable(name)} of the listing.'}
+            listing_column(name),
+            pa.type_for_alias(kind),
+            metadata={'definition': f'Column {printable(name)} of the listing.'},
         )
         for name, kind in types.items()
     ]
@@ -263,9 +265,7 @@ class WriteTables(beam.PTransform):
         shards = self.tables.shards
         every = completed.pipeline | 'Shards' >> beam.Create([(shard, None) for shard in range(shards)])
         records = completed | 'KeyCompleted' >> beam.Map(lambda item: (shard_of(item.record, shards), item))
-        rows = failures | 'KeyFailures' >> beam.Map(
-            lambda item: (shard_of(record_path(item.track_id), shards), item)
-        )
+        rows = failures | 'KeyFailures' >> beam.Map(lambda item: (shard_of(record_path(item.track_id), shards), item))
         _ = (
             {'completed': records, 'shards': every}
             | 'GatherCompleted' >> beam.CoGroupByKey()

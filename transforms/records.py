@@ -45,7 +45,7 @@ class Segment(NamedTuple):
     """A run of whole chunks of one track: the unit of work."""
 
     planned: PlannedTrack
-    index: int  # 0-based within the track
+    index: int  # type: ignore[assignment]  # 0-based within the track; a tuple's own `index` is not wanted
     first_chunk: int
     num_chunks: int
     num_segments: int  # of the whole track, so that assembly knows when it has all

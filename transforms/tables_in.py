@@ -1,7 +1,8 @@
 """Rows of a listing file: text lists, and CSV, TSV, JSON Lines and Parquet tables with a `uri` column.
 
 Stands on csv, json and pyarrow.  The one idea: every format becomes a stream of `Row`, and whatever is wrong is one
-UsageError that names the file, the line or row, and the cure; nothing is guessed, skipped or repaired.
+UsageError that names the file, the line or row, and the cure; nothing is guessed, skipped or repaired.  Columns of a
+CSV table are numbers where all their values are.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ def _csv_rows(name: str, lines: Iterable[str], delimiter: str) -> Iterator[Row]:
         # pandas writes its index under an empty name.
         columns = [cell.strip() or f'column_{index}' for index, cell in enumerate(header, 1)]
         _check_columns(name, columns)
+        rows = []
         for number, cells in enumerate(filter(None, reader), 1):
             where = f'row {number} (line {reader.line_num})'
             if len(cells) > len(columns):
@@ -87,9 +89,27 @@ def _csv_rows(name: str, lines: Iterable[str], delimiter: str) -> Iterator[Row]:
             values = dict.fromkeys(columns) | {
                 column: cell or None for column, cell in zip(columns, cells, strict=False)
             }
-            yield _row(name, where, values)
+            rows.append(_row(name, where, values))
     except csv.Error as error:
         raise UsageError(f'{name}, line {reader.line_num}: {error}; check the quotation marks') from error
+    for column in rows[0].metadata if rows else ():
+        numbers = [_number(row.metadata[column]) for row in rows]
+        if all(row.metadata[column] is None or found is not None for row, found in zip(rows, numbers, strict=True)):
+            for row, found in zip(rows, numbers, strict=True):
+                row.metadata[column] = found
+    yield from rows
+
+
+def _number(cell: str | None) -> int | float | None:
+    """A cell as a number, if that number is written just so and nothing is lost: '007', '1.50' and '1e3' stay text."""
+    for kind in (int, float):
+        try:
+            value = kind(cell or '')
+        except ValueError:
+            continue
+        if str(value) == cell and abs(value) < 2**63:
+            return value
+    return None
 
 
 def _json_rows(name: str, lines: Iterable[str]) -> Iterator[Row]:

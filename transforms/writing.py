@@ -126,7 +126,7 @@ def write_part(separated: SeparatedSegment, job: SeparateJob) -> Part:
     ):
         for number, (name, stem) in enumerate(_wanted(separated, job)):
             body = stem[first:last]
-            # Floats where something will be clipped: only from them can the file's samples beyond full scale be counted.
+            # Floats where something will be clipped: only in them can the samples beyond full scale be counted.
             keeps_floats = _keeps_floats(job) or clipped(body)
             np.save(os.path.join(local, f'{name}.npy'), body if keeps_floats else quantise(body, job.stem_format))
             if segment.num_chunks:

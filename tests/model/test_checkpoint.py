@@ -111,7 +111,7 @@ def test_broken_npz_and_nan_are_refused(tmp_path: Path) -> None:
 
 def test_pickles_are_not_loaded(tmp_path: Path) -> None:
     path = tmp_path / 'weights.npz'
-    np.savez(path, **{'conv2d/kernel': np.array([{'a': 1}], dtype=object)})
+    np.savez(path, **{'conv2d/kernel': np.array([{'a': 1}], dtype=object)})  # type: ignore[arg-type]
     with pytest.raises(UsageError, match='cannot be read'):
         read_weights(TINY, str(path))
 

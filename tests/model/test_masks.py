@@ -24,5 +24,6 @@ def test_silence_is_split_evenly(stems: int) -> None:
 
 def test_extensions() -> None:
     mask = np.array([[0.2, 0.4], [0.0, 1.0]], np.float32)
-    np.testing.assert_allclose(np.asarray(extend_mask(mask, 4, 'zeros')), [[0.2, 0.4, 0, 0], [0, 1, 0, 0]])
-    np.testing.assert_allclose(np.asarray(extend_mask(mask, 4, 'average')), [[0.2, 0.4, 0.3, 0.3], [0, 1, 0.5, 0.5]])
+    np.testing.assert_allclose(np.asarray(extend_mask(mask, 4, 'zeros')), [[0.2, 0.4, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
+    average = np.asarray(extend_mask(mask, 4, 'average'))
+    np.testing.assert_allclose(average, [[0.2, 0.4, 0.3, 0.3], [0.0, 1.0, 0.5, 0.5]])

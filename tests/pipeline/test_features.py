@@ -95,8 +95,14 @@ def _order(column: str) -> tuple[int, int]:
     return names.index(name), int(row or 0)
 
 
+def query(sql: str) -> duckdb.DuckDBPyRelation:
+    relation = duckdb.sql(sql)
+    assert relation is not None
+    return relation
+
+
 def test_track_rows_are_the_statistics_of_the_frames(corpus: Path) -> None:
-    tracks = duckdb.sql(f"select * from '{corpus}/out/features/tracks-*.parquet'").df()
+    tracks = query(f"select * from '{corpus}/out/features/tracks-*.parquet'").df()
     assert len(tracks) == 8
     for _, row in tracks.iterrows():
         frames = pd.read_parquet(corpus / 'out' / 'features' / 'frames' / f'{row.track_id}.parquet')
@@ -115,7 +121,7 @@ def test_track_rows_are_the_statistics_of_the_frames(corpus: Path) -> None:
 
 
 def test_loudness_and_energy_are_those_of_the_files(corpus: Path) -> None:
-    tracks = duckdb.sql(f"select * from '{corpus}/out/features/tracks-*.parquet'").df().set_index(['track_id', 'stem'])
+    tracks = query(f"select * from '{corpus}/out/features/tracks-*.parquet'").df().set_index(['track_id', 'stem'])
     energies: dict[str, dict[str, float]] = {}
     for track, stem, path in stem_files(corpus):
         wave, rate = soundfile.read(path)
@@ -137,7 +143,7 @@ def test_fields_say_what_they_are(corpus: Path) -> None:
 
 
 def test_the_whole_corpus_is_one_query(corpus: Path) -> None:
-    query = f"select stem, count(*) as frames from '{corpus}/out/features/frames/*.parquet' group by stem order by stem"
-    counts = dict(duckdb.sql(query).fetchall())
+    sql = f"select stem, count(*) as frames from '{corpus}/out/features/frames/*.parquet' group by stem order by stem"
+    counts = dict(query(sql).fetchall())
     frames = sum(1 + round(seconds * 44100) // HOP for seconds in (7.3, 4.1))
     assert counts == dict.fromkeys(['drums', 'mixture', 'other', 'vocals'], frames)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -62,7 +63,7 @@ def write_av(path: Path, kind: str, samples: np.ndarray, sample_rate: int = 4800
     layout = {1: 'mono', 2: 'stereo', 6: '5.1'}[samples.shape[1]]
     options = {'write_xing': '0'} if kind == 'mp3-no-tag' else {}
     with av.open(str(path), 'w', format=container, options=options) as file:
-        stream = file.add_stream(codec, rate=sample_rate, layout=layout)
+        stream: Any = file.add_stream(codec, rate=sample_rate, layout=layout)
         stream.bit_rate = 128000
         for first in range(0, len(samples), 65536):
             frame = av.AudioFrame.from_ndarray(

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import zipfile
+from typing import Any
 
 import fsspec
 import pyarrow as pa
@@ -233,7 +234,7 @@ def write_parquet(columns):
     return data.getvalue()
 
 
-TABLE = [
+TABLE: list[dict[str, Any]] = [
     {'uri': 'x, y.mp3', 'track_id': 'one', 'genre': 'Rock'},
     {'uri': '/abs/"q"\n.mp3', 'track_id': None, 'genre': None},
     {'uri': 'ftp://b/z.mp3', 'track_id': None, 'genre': 'Jazz'},
@@ -264,9 +265,28 @@ class TestTables:
     def test_short_rows_and_the_index_of_pandas(self, here):
         (here / 't.csv').write_text(',uri,note\n0,x.mp3\n1,y.mp3,hm\n')
         assert [track.metadata for track in read_listing(['t.csv']).tracks] == [
-            {'column_1': '0', 'note': None},
-            {'column_1': '1', 'note': 'hm'},
+            {'column_1': 0, 'note': None},
+            {'column_1': 1, 'note': 'hm'},
         ]
+
+    @pytest.mark.parametrize(
+        ('cells', 'values'),
+        [
+            (['7', '-3', ''], [7, -3, None]),
+            (['7', '0.25'], [7, 0.25]),
+            (['7', '007'], ['7', '007']),
+            (['1.5', '1.50'], ['1.5', '1.50']),
+            (['7', 'x'], ['7', 'x']),
+            (['inf', 'nan'], ['inf', 'nan']),
+            (['9223372036854775808', '1'], ['9223372036854775808', '1']),
+            (['', ''], [None, None]),
+        ],
+    )
+    def test_csv_columns_are_numbers_where_nothing_is_lost(self, here, cells, values):
+        (here / 't.csv').write_text('uri,v\n' + ''.join(f'{i}.mp3,{cell}\n' for i, cell in enumerate(cells)))
+        found = [track.metadata['v'] for track in read_listing(['t.csv']).tracks]
+        assert found == values
+        assert list(map(type, found)) == list(map(type, values))
 
     def test_json_values_stay(self, here):
         (here / 't.jsonl').write_text('{"uri": "x.mp3", "track_id": 7, "tags": ["a", {"b": 1.5}], "gain": NaN}')

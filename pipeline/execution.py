@@ -1,0 +1,140 @@
+"""Running a pipeline so that people can live with it: trouble is told once, in one line; Ctrl-C works at once; a worker
+process that dies ends the run.
+
+Stands on Beam's in-process runner, which by itself prints a traceback for every step that an error passes, lets Ctrl-C
+hit whatever a library is doing at the moment, and waits for ever for an answer of a dead worker process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+
+import apache_beam as beam
+from apache_beam.portability import python_urns
+from apache_beam.portability.api import beam_fn_api_pb2
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from apache_beam.runners.portability.local_job_service import SubprocessSdkWorker
+
+from ..model.errors import RunError
+
+
+def execute(pipeline: beam.Pipeline) -> None:
+    """Run a pipeline to its end.
+
+    Raises:
+      RunError: a step raised one, in whatever process.
+      Exception: any other error that no step has made a Failure of; what Beam says of it is on standard error.
+    """
+    deaths.clear()
+    with _messages_held_back():
+        try:
+            _in_a_thread(lambda: pipeline.run().wait_until_finish())
+        except Exception as error:
+            # Runners hand worker errors on as text or with text added; a RunError in it is what the user has to know.
+            said = re.search(r'RunError: (.*)', '\n'.join([*deaths, f'{type(error).__name__}: {error}']))
+            if said:
+                raise RunError(re.split(r' \[while running|\\n', said[1])[0]) from error
+            raise
+
+
+def _in_a_thread(function: Callable[[], object]) -> None:
+    """Call a function while the main thread does nothing but wait, so that Ctrl-C ends the waiting and nothing else."""
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            function()
+        except BaseException as error:  # raised again below
+            errors.append(error)
+
+    thread = threading.Thread(target=call, name='run', daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+
+
+@contextlib.contextmanager
+def _messages_held_back() -> Iterator[None]:
+    """Hold back what others than us log or print on standard error, and drop it if a RunError or Ctrl-C says it all."""
+    held = io.StringIO()
+    form = logging.Formatter('%(levelname)s %(message)s')
+
+    def is_ours(record: logging.LogRecord) -> bool:
+        if record.name.startswith('stembeam'):
+            return True
+        held.write(form.format(record) + '\n')
+        return False
+
+    handlers = list(logging.getLogger().handlers)
+    try:
+        for handler in handlers:
+            handler.addFilter(is_ours)
+        with contextlib.redirect_stderr(held):
+            yield
+    except (RunError, KeyboardInterrupt):
+        raise
+    except BaseException:
+        sys.stderr.write(held.getvalue())
+        raise
+    else:
+        sys.stderr.write(held.getvalue())
+    finally:
+        for handler in handlers:
+            handler.removeFilter(is_ours)
+
+
+deaths: list[str] = []  # of worker processes of this run: what there is to say
+
+
+class WatchedWorkerHandler(worker_handlers.SubprocessSdkWorkerHandler):
+    """Beam's handler of a worker process, but the death of the process is the answer to all that it was asked."""
+
+    def start_worker(self) -> None:
+        """Start the process, and a thread that waits for its end."""
+        self._stderr = tempfile.NamedTemporaryFile(prefix='stembeam-worker-')  # noqa: SIM115  # lives as long as self
+        command = self._worker_command_line + f' 2>{self._stderr.name}'.encode()
+        self.worker = SubprocessSdkWorker(command, self.control_address, self.provision_info, self.worker_id)
+        self.worker_thread = threading.Thread(name='run_worker', target=self._wait, daemon=True)
+        self.worker_thread.start()
+
+    def _wait(self) -> None:
+        try:
+            self.worker.run()
+        except RuntimeError as error:  # the exit status is not 0
+            last = self._stderr.read().decode(errors='replace').strip().rpartition('\n')[2]
+            deaths.append(
+                f'RunError: a worker process died ({error}; its last words: {last!r}), perhaps for want of memory: '
+                'everything that is complete is kept; run the same command again, with fewer --workers'
+            )
+            self._answer_all(deaths[-1])
+
+    def _answer_all(self, error: str) -> None:
+        connection = self.control_conn
+
+        def push(request: object) -> worker_handlers.ControlFuture | None:
+            if not isinstance(request, beam_fn_api_pb2.InstructionRequest):
+                connection._push_queue.put(request)  # type: ignore[arg-type]  # the mark of the end
+                return None
+            return answered(request.instruction_id)
+
+        def answered(instruction: str) -> worker_handlers.ControlFuture:
+            return worker_handlers.ControlFuture(
+                instruction, beam_fn_api_pb2.InstructionResponse(instruction_id=instruction, error=error)
+            )
+
+        connection.push = push  # type: ignore[assignment, method-assign]
+        for instruction, future in list(connection._futures_by_id.items()):
+            future.set(answered(instruction).get())
+
+
+def watch_worker_processes() -> None:
+    """Have Beam use WatchedWorkerHandler for the worker processes of local runs, in this process."""
+    worker_handlers.WorkerHandler.register_environment(python_urns.SUBPROCESS_SDK, bytes)(WatchedWorkerHandler)
