@@ -113,7 +113,7 @@ def _number(cell: str | None) -> int | float | None:
 
 
 def _json_rows(name: str, lines: Iterable[str]) -> Iterator[Row]:
-    decoder = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_json_constant)
+    decoder = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_json_constant, parse_float=_json_float)
     for number, line in enumerate(lines, 1):
         where = f'line {number}'
         if not line.strip():
@@ -218,6 +218,13 @@ def _json_value(name: str, where: str, column: str, value: Any) -> Any:
 def _json_constant(text: str) -> None:
     if text != 'NaN':
         raise ValueError(f'{text} is no JSON number')
+
+
+def _json_float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f'{text} is beyond what a number can hold')
+    return value
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

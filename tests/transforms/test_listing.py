@@ -338,6 +338,7 @@ class TestTables:
             ('t.jsonl', b'{"path": "x.mp3", "a\\n": 1}', 'line 1: no "uri" among the keys (path, a\\n)'),
             ('t.jsonl', b'{"uri": "x.mp3", "a": {"b": 1, "b": 2}}', 'the key b is there twice'),
             ('t.jsonl', b'{"uri": "x.mp3", "a": -Infinity}', '-Infinity is no JSON number'),
+            ('t.jsonl', b'{"uri": "x.mp3", "a": 1e999}', '1e999 is beyond what a number can hold'),
             ('t.jsonl', b'{"uri": ["x.mp3"]}', "line 1: the uri is ['x.mp3'], not text"),
             ('t.jsonl', b'{"uri": "x.mp3", "track_id": 1.5}', 'the track_id is 1.5'),
             ('t.jsonl', b'[' * 100_000, 'line 1: not valid JSON'),
