@@ -20,7 +20,8 @@ from .spool import RowSpool
 from .statistics import table_statistics
 from .true_peak import TAPS, true_peak
 
-GROUP_FRAMES = 128
+# Many: threads that extract at the same time wait for the interpreter between two operations, not within one.
+GROUP_FRAMES = 512
 _GROUP = GROUP_FRAMES * HOP_LENGTH  # samples
 
 
