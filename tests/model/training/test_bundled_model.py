@@ -22,7 +22,7 @@ def mini():
 @pytest.mark.parametrize('seed', [0, 1])
 def test_the_bundled_model_beats_the_mixture_on_a_generated_song(mini, seed):
     stems = make_song(15.0, 44100, seed)
-    mixture = np.sum(list(stems.values()), axis=0, dtype=np.float32)
+    mixture = np.stack(list(stems.values())).sum(axis=0)
     estimates = mini.separate(mixture, 44100)
     gains = {
         name: signal_to_distortion(stem, estimates[name]) - signal_to_distortion(stem, mixture)

@@ -22,7 +22,8 @@ def test_parts_of_a_song_stay_in_their_ranges_and_in_time(seed):
     assert {note.pitch for note in melody} <= set(range(60, 75))
     assert all(24 <= note.pitch <= 62 for note in bass)
     assert all((note.pitch - plan.key) % 12 in plan.scale for note in melody)
-    assert all(0 <= event.start < 8.0 and 1 <= event.velocity <= 127 for event in [*bass, *melody, *hits])
+    for events in (bass, melody, hits):
+        assert all(0 <= event.start < 8.0 and 1 <= event.velocity <= 127 for event in events)
     assert {hit.role for hit in hits} <= set(kits.ROLES)
 
 
