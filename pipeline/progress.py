@@ -37,11 +37,13 @@ class Standing(NamedTuple):
         speed = self.audio / self.elapsed if self.elapsed > 0 else 0.0
         if self.totals is None:
             return f'planning {self.listed} tracks, {clock(self.elapsed)}'
-        left = (self.totals.seconds - self.audio) / speed if speed > 0 else math.nan
+        left = f'{clock((self.totals.seconds - self.audio) / speed if speed > 0 else math.nan)} left'
+        if self.done < self.totals.tracks and self.audio >= self.totals.seconds:
+            left = 'putting long tracks together'
         return (
             f'{self.done}/{self.totals.tracks} tracks, '
             f'{self.audio / 3600:.2f}/{self.totals.seconds / 3600:.2f} h of audio, '
-            f'{speed:.1f}x real time, {clock(left)} left'
+            f'{speed:.1f}x real time, {left}'
         )
 
     def bar(self, width: int = 24) -> str:
