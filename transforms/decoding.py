@@ -21,7 +21,6 @@ from ..model.resampling import (
     block_length,
     match_channels,
     resample_block,
-    resampled_length,
 )
 from .addresses import shown
 from .native_streams import NativeStream, StreamPool
@@ -98,40 +97,6 @@ def decode_blocks(
         raise
     finally:
         _POOL.give_back(key, stream)
-
-
-def read_segment(
-    uri: str,
-    info: AudioInfo,
-    sample_rate: int,
-    *,
-    start: int = 0,
-    stop: int | None = None,
-    channels: int = 2,
-    allow_truncated: bool = False,
-    decoder: str = 'auto',
-) -> np.ndarray:
-    """The same as `decode_blocks` in one array (n, channels), which is filled in place."""
-    promised = max(0, resampled_length(info.num_samples, info.sample_rate, sample_rate) - start)
-    length = promised if stop is None else min(promised, stop - start)
-    samples = np.empty((max(0, length), channels), np.float32)
-    filled = 0
-    for block in decode_blocks(
-        uri,
-        info,
-        sample_rate,
-        start=start,
-        stop=stop,
-        channels=channels,
-        allow_truncated=allow_truncated,
-        decoder=decoder,
-    ):
-        if filled + len(block) > len(samples):  # more than was promised
-            samples = np.concatenate([samples[:filled], block])
-        else:
-            samples[filled : filled + len(block)] = block
-        filled += len(block)
-    return samples[:filled]
 
 
 def _open_stream(uri: str, info: AudioInfo, decoder: str, channels: int) -> NativeStream:

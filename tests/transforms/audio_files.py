@@ -9,6 +9,9 @@ import av
 import numpy as np
 import soundfile
 
+from stembeam.transforms.decoding import decode_blocks
+from stembeam.transforms.records import AudioInfo
+
 # name, libsndfile's format and subtype
 SOUNDFILE_KINDS = {
     'wav16': ('WAV', 'PCM_16'),
@@ -141,3 +144,9 @@ def decode_with(decoder: str, path: str) -> np.ndarray:
             for part in resampler.resample(frame):
                 parts.append(part.to_ndarray().reshape(-1, part.layout.nb_channels))
     return np.concatenate(parts)
+
+
+def read_segment(uri: str, info: AudioInfo, sample_rate: int, **options: Any) -> np.ndarray:
+    """What `decode_blocks` gives, in one array."""
+    blocks = list(decode_blocks(uri, info, sample_rate, **options))
+    return np.concatenate([np.empty((0, options.get('channels', 2)), np.float32), *blocks])

@@ -11,12 +11,12 @@ import pytest
 from stembeam.model.errors import TrackError
 from stembeam.model.resampling import BLOCK_SECONDS, match_channels, resample, resampled_length
 from stembeam.transforms import decoding, native_streams, sources
-from stembeam.transforms.decoding import decode_blocks, read_segment
+from stembeam.transforms.decoding import decode_blocks
 from stembeam.transforms.probing import probe
 from stembeam.transforms.readers import BlockReader, SoundfileReader
 from stembeam.transforms.records import AudioInfo
 
-from .audio_files import AV_KINDS, SOUNDFILE_KINDS, corrupt, cut, decode_with, noise, write, write_video
+from .audio_files import AV_KINDS, SOUNDFILE_KINDS, corrupt, cut, decode_with, noise, read_segment, write, write_video
 
 RATE = 8000  # a low rate makes long tracks small
 SECONDS = 2 * BLOCK_SECONDS + 7.3

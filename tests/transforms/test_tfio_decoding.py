@@ -16,11 +16,12 @@ import soundfile
 
 from stembeam.model.errors import TrackError, UsageError
 from stembeam.transforms import tfio_decoding
-from stembeam.transforms.decoding import read_segment
 from stembeam.transforms.probing import probe
 from stembeam.transforms.readers import UnreadableError
 from stembeam.transforms.sources import SourceFile, open_source
 from stembeam.transforms.tfio_decoding import TfioReader, check_tfio
+
+from .audio_files import read_segment
 
 
 def loads() -> bool:
