@@ -88,9 +88,19 @@ def compile_function(
     """
     if keras.backend.backend() == 'tensorflow':
         import tensorflow as tf
+        from tensorflow.python.eager import context
 
-        graph = tf.function(lambda inputs: function(lambda x: model(x, training=False), inputs))
-        return lambda inputs: graph(tf.constant(inputs)).numpy()
+        # Nothing here needs autograph, which parses source code, and not safely so in several threads.
+        graph = tf.function(lambda inputs: function(lambda x: model(x, training=False), inputs), autograph=False)
+        # On a CPU all of a call stays in its own thread. TensorFlow's usual executor now and then hands an operation to
+        # another thread, where oneDNN may add in another order (measured: one call in 200, 1e-7 of the values).
+        executor = '' if tf.config.list_physical_devices('GPU') else 'SINGLE_THREADED_EXECUTOR'
+
+        def call(inputs: np.ndarray) -> np.ndarray:
+            with context.function_executor_type(executor):
+                return graph(tf.constant(inputs)).numpy()
+
+        return call
     if keras.backend.backend() == 'jax':
         import jax
 

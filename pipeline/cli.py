@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.metadata
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -21,10 +23,12 @@ commands:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0 all done, 3 finished with failures, 2 bad usage, 1 the run failed."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    """Run a command; returns the exit status: 0 all done, 3 finished with failures, 2 bad usage, 1 the run failed.
+
+    Without `arguments` it is the process' own command, whose threads Ctrl-C ends together with the process.
+    """
     try:
-        return _dispatch(arguments)
+        return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except UsageError as error:
         print(f'stembeam: {error}', file=sys.stderr)
         return BAD_USAGE
@@ -33,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return RUN_FAILED
     except KeyboardInterrupt:
         print('stembeam: interrupted; what is complete is kept, the same command goes on from here', file=sys.stderr)
+        if arguments is None:
+            atexit._run_exitfuncs()  # temporary files
+            os._exit(INTERRUPTED)  # waiting for the threads, Python would let them fail loudly at what it has closed
         return INTERRUPTED
 
 

@@ -45,6 +45,14 @@ def write_model(folder: Path, config: ModelConfig, seed: int = 0) -> Path:
     return folder
 
 
+@pytest.fixture(scope='session', autouse=True)
+def threads_as_in_a_run() -> None:
+    """TensorFlow's thread pools are sized once in a process: as every run sizes them, whichever test is the first."""
+    from stembeam.model.backend import configure_threads
+
+    configure_threads(4)
+
+
 @pytest.fixture(scope='session')
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a three-stem model whose chunks last 1.49 s."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def assert_identical(run: Run, expected: Run) -> None:
 
 
 def assert_close(run: Run, expected: Run, tolerance: float) -> None:
-    """Stems within a tolerance of full scale, features as close as that lets them be."""
+    """Stems within a tolerance of full scale; features that one step of 16 bits cannot turn over are as close."""
     assert run.status == OK
     assert stems(run).keys() == stems(expected).keys()
     for name, path in stems(run).items():
@@ -86,7 +87,12 @@ def assert_close(run: Run, expected: Run, tolerance: float) -> None:
         np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance)
     assert tables(run).keys() == tables(expected).keys()
     for name, table in tables(run).items():
-        found, wanted = table.to_pandas(), tables(expected)[name].to_pandas()
+        columns = [
+            'track_id',
+            'stem',
+            *({'rms', 'spectral_centroid', 'loudness_lufs', 'energy'} & {*table.column_names}),
+        ]
+        found, wanted = (t.select(columns).to_pandas() for t in (table, tables(expected)[name]))
         pd.testing.assert_frame_equal(found, wanted, check_exact=False, rtol=1e-3, atol=1e-3)
 
 
@@ -129,3 +135,18 @@ def test_the_pipeline_equals_the_separator(tiny_model, music, whole, track):
     for name, stem in separated.items():
         assert len(stem) > TINY.frames * TINY.frame_step * (TRACKS[track] - 1)
         np.testing.assert_allclose(found[name], stem, rtol=0, atol=FLOAT_TOLERANCE)
+
+
+@pytest.mark.slow
+def test_threads_get_the_same_samples_every_time(tiny_model, music):
+    """One call in 200 was different where an operation of it had run in another thread."""
+    chunks = Separator.load(tiny_model).chunks
+    runs = [noise(chunks.grid.samples_of(2) / 44100, seed=seed) for seed in range(4)]
+    expected = [chunks.separate_runs([run])[0] for run in runs]
+
+    def separate_again(number: int) -> bool:
+        (stems,) = chunks.separate_runs([runs[number % 4]])
+        return bool((stems == expected[number % 4]).all())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(separate_again, range(600)))
