@@ -8,7 +8,6 @@ import argparse
 import dataclasses
 import importlib.metadata
 import json
-import logging
 import platform
 import time
 from collections.abc import Sequence
@@ -36,8 +35,6 @@ from .options import available_cores
 from .progress import Progress, Watch, clock
 from .runners import Placement, place
 from .separate import build_separate
-
-logger = logging.getLogger(__name__)
 
 RUN_FILE = 'run.json'
 PACKAGES = ('stembeam', 'apache-beam', 'tensorflow', 'keras', 'numpy', 'soundfile', 'av', 'soxr', 'pyarrow', 'fsspec')

@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from ..model.chunks import ChunkGrid
+from ..model.features.columns import FEATURES_VERSION
 from ..model.store import ModelFiles
 from .encoding import FORMATS, StemFormat
 from .storage import Storage
@@ -62,6 +63,7 @@ class SeparateJob:
             'bitrate': self.bitrate,
             'sample_rate': self.output_rate,
             'features': self.features,
+            'features_version': FEATURES_VERSION if self.features else None,
             'offset': self.offset,
             'duration': self.duration,
             'filename_format': self.filename_format,
