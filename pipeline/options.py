@@ -14,8 +14,7 @@ from typing import Any, NoReturn
 from ..model.errors import UsageError
 from ..model.store import DEFAULT_MODEL
 from ..transforms.formats import FORMATS
-
-DEFAULT_PATTERN = '{track}/{instrument}.{codec}'
+from ..transforms.naming import DEFAULT_PATTERN
 
 
 def available_cores() -> int:

@@ -11,6 +11,7 @@ from ..model.chunks import ChunkGrid
 from ..model.features.columns import FEATURES_VERSION
 from ..model.store import ModelFiles
 from .encoding import FORMATS, StemFormat
+from .naming import DEFAULT_PATTERN
 from .storage import Storage
 
 # Stems, features or records made before a change of this number are made again.
@@ -35,7 +36,7 @@ class SeparateJob:
     features: bool = True
     offset: float = 0.0  # seconds of every track that are left out
     duration: float | None = None  # seconds of every track that are separated; None: all
-    filename_format: str = '{track}/{instrument}.{codec}'
+    filename_format: str = DEFAULT_PATTERN
     allow_truncated: bool = False
     decoder: str = 'auto'
     overwrite: bool = False
