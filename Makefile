@@ -68,7 +68,7 @@ $(VENV_OLDEST)/.ready-to-test: setup.py tests/oldest-constraints.txt
 run: export STEMBEAM_INPUT = $(value INPUT)
 run: $(VENV)/.ready
 	@if [ -z "$$STEMBEAM_INPUT" ]; then \
-	  "$(VENV)/bin/python" -m stembeam.pipeline.example out/example; \
+	  "$(VENV)/bin/stembeam" example out/example; \
 	  set -- out/example --model mini; \
 	elif [ -e "$$STEMBEAM_INPUT" ]; then \
 	  set -- "$$STEMBEAM_INPUT"; \

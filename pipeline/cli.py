@@ -1,8 +1,9 @@
-"""The command `stembeam`."""
+"""The command `stembeam`: finds the module of a command, and turns its errors into lines and exit statuses."""
 
 from __future__ import annotations
 
 import atexit
+import importlib
 import importlib.metadata
 import logging
 import os
@@ -11,15 +12,22 @@ import traceback
 from collections.abc import Sequence
 
 from ..model.errors import RunError, StembeamError, UsageError
+from .exit_status import BAD_USAGE, INTERRUPTED, OK, RUN_FAILED
 
-OK, RUN_FAILED, BAD_USAGE, WITH_FAILURES, INTERRUPTED = 0, 1, 2, 3, 130
+# Command -> (its words, what it does): the module is commands/<command>.py.
+COMMANDS = {
+    'separate': ('INPUT... -o OUT', 'separate a corpus into stems, with features'),
+    'example': ('FOLDER', 'write three short generated songs to try it on'),
+}
 
-USAGE = """usage: stembeam COMMAND ...
 
-commands:
-  separate INPUT... -o OUT   separate a corpus into stems, with features (stembeam separate --help)
-  example FOLDER             write three short generated songs to try it on
-"""
+def usage() -> str:
+    """The help of the command itself."""
+    words = {name: f'{name} {arguments}' for name, (arguments, _) in COMMANDS.items()}
+    width = max(map(len, words.values())) + 2
+    lines = [f'  {words[name]:{width}}{purpose}' for name, (_, purpose) in COMMANDS.items()]
+    head, more = 'usage: stembeam COMMAND ...', 'stembeam COMMAND --help says more, --version which one this is.'
+    return '\n'.join([head, '', 'commands:', *lines, '', more])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,35 +54,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _dispatch(arguments: list[str]) -> int:
     command = arguments[0] if arguments else '--help'
     if command in ('-h', '--help'):
-        print(USAGE, end='')
+        print(usage())
         return OK if arguments else BAD_USAGE
     if command == '--version':
         print(importlib.metadata.version('stembeam'))
         return OK
-    if command == 'separate':
-        return _separate(arguments[1:])
-    if command == 'example':
-        from .example import main as example
-
-        return example(arguments[1:])
-    raise UsageError(f'unknown command {command!r}: see stembeam --help')
-
-
-def _separate(arguments: list[str]) -> int:
-    from .options import parse_separate, separate_parser
-
-    if {'-h', '--help'} & set(arguments):
-        separate_parser().print_help()
-        return OK
+    if command not in COMMANDS:
+        raise UsageError(f'unknown command {command!r}: see stembeam --help')
     # Beam warns of packages that nobody asked for; what we warn of concerns the user's own files.
     logging.basicConfig(level=logging.ERROR, format='%(levelname)s %(message)s')
     logging.getLogger('stembeam').setLevel(logging.WARNING)
-    options, beam_options = parse_separate(arguments)
-
-    from .launch import separate, summary
-
+    module = importlib.import_module(f'.commands.{command}', __package__)
     try:
-        outcome = separate(options, beam_options)
+        return module.main(arguments[1:])
     except (StembeamError, KeyboardInterrupt):
         raise
     except Exception as error:
@@ -82,8 +74,6 @@ def _separate(arguments: list[str]) -> int:
         raise RunError(
             f'the run failed ({type(error).__name__}); what is complete is kept: see the lines above'
         ) from error
-    print(summary(outcome, options))
-    return WITH_FAILURES if outcome.failed else OK
 
 
 if __name__ == '__main__':

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -312,16 +310,3 @@ def _convolve(audio: Array, response: Array) -> Array:
 
 def _hertz(midi: float) -> float:
     return float(440 * 2 ** ((midi - 69) / 12))
-
-
-def main(arguments: Sequence[str]) -> int:
-    """`python -m stembeam.pipeline.example FOLDER`: writes the example and prints its paths."""
-    if len(arguments) != 1:
-        print('usage: python -m stembeam.pipeline.example FOLDER', file=sys.stderr)
-        return 2
-    print(*write_example(Path(arguments[0])), sep='\n')
-    return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))

@@ -31,9 +31,8 @@ from ..transforms.records import Completed, Track
 from ..transforms.storage import Storage
 from ..transforms.writing import PARTS
 from .execution import execute
-from .options import available_cores
 from .progress import Progress, Watch, clock
-from .runners import Placement, place
+from .runners import Placement, available_cores, place
 from .separate import build_separate
 
 RUN_FILE = 'run.json'

@@ -5,6 +5,7 @@ Local runs use Beam's in-process runner by its class. `DirectRunner` by name wou
 
 from __future__ import annotations
 
+import os
 from typing import Any, NamedTuple
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -19,6 +20,11 @@ from .execution import watch_worker_processes
 
 LOCAL_NAMES = ('direct', 'directrunner', 'local', 'fnapirunner', 'bundlebaseddirectrunner')
 UNSUPPORTED = {'daskrunner': 'it loses outputs silently: use a local run, or another runner'}
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 class Placement(NamedTuple):

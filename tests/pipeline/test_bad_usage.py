@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from stembeam.model.checkpoint import WEIGHTS_FILE, write_npz
-from stembeam.pipeline.cli import BAD_USAGE, OK, main
+from stembeam.pipeline.cli import main
+from stembeam.pipeline.exit_status import BAD_USAGE, OK
 
 from ..conftest import TINY, noise, random_weights, write_model
 from ..transforms.audio_files import write

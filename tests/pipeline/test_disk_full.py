@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from stembeam.pipeline.cli import OK, RUN_FAILED
+from stembeam.pipeline.exit_status import OK, RUN_FAILED
 from stembeam.transforms.completion import DONE, read_record
 from stembeam.transforms.storage import Storage
 

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from stembeam.model.separator import Separator
-from stembeam.pipeline.cli import OK
+from stembeam.pipeline.exit_status import OK
 
 from ..conftest import TINY, noise
 from .runs import Run, separate

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from stembeam.pipeline.cli import WITH_FAILURES
+from stembeam.pipeline.exit_status import WITH_FAILURES
 
 from ..conftest import TINY, noise
 from ..transforms.audio_files import corrupt, write

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from stembeam.pipeline.cli import INTERRUPTED, OK, RUN_FAILED, WITH_FAILURES
+from stembeam.pipeline.exit_status import INTERRUPTED, OK, RUN_FAILED, WITH_FAILURES
 from stembeam.transforms.completion import read_record
 from stembeam.transforms.storage import Storage
 

@@ -4,7 +4,8 @@ import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, WorkerOptions
 
 from stembeam.model.errors import UsageError
-from stembeam.pipeline.options import available_cores, parse_separate, separate_parser
+from stembeam.pipeline.options import parse_separate, separate_parser
+from stembeam.pipeline.runners import available_cores
 
 
 def test_defaults():

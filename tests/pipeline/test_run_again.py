@@ -16,7 +16,7 @@ import soundfile
 
 from stembeam.model import separator
 from stembeam.model.store import ModelFiles
-from stembeam.pipeline.cli import OK, WITH_FAILURES
+from stembeam.pipeline.exit_status import OK, WITH_FAILURES
 from stembeam.transforms.completion import record_path, write_record
 from stembeam.transforms.manifest import joined_types
 from stembeam.transforms.storage import Storage

@@ -1,0 +1,21 @@
+"""`stembeam separate`: a corpus into stems, features, manifest and failure table."""
+
+from __future__ import annotations
+
+from ..exit_status import OK, WITH_FAILURES
+from ..options import parse_separate, separate_parser
+from ..parsing import asks_for_help
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; exit status 0, or 3 with failures. Raises UsageError and RunError."""
+    if asks_for_help(arguments):
+        separate_parser().print_help()
+        return OK
+    options, beam_options = parse_separate(arguments)
+
+    from ..launch import separate, summary  # heavy: after bad options had their say
+
+    outcome = separate(options, beam_options)
+    print(summary(outcome, options))
+    return WITH_FAILURES if outcome.failed else OK
