@@ -56,7 +56,7 @@ $(VENV)/.ready: setup.py
 	@touch "$@"
 
 $(VENV)/.ready-to-test: $(VENV)/.ready
-	@"$(VENV)/bin/pip" install --quiet --editable '.[test,lint,train]'
+	@"$(VENV)/bin/pip" install --quiet --editable '.[test,lint,generate]'
 	@touch "$@"
 
 $(VENV_OLDEST)/.ready-to-test: setup.py tests/oldest-constraints.txt

@@ -34,7 +34,7 @@ setup(
     # Folder by folder: a mapping of plain "stembeam" to "." would put setup.py and the tests into the wheel.
     packages=[f'stembeam.{package}' for package in packages],
     package_dir={f'stembeam.{package}': package.replace('.', '/') for package in packages},
-    package_data={'stembeam.configs': ['*.json'], 'stembeam.model': ['bundled/**']},
+    package_data={'stembeam.configs': ['**/*.json'], 'stembeam.model': ['bundled/**']},
     python_requires='>=3.10,<3.13',
     install_requires=[
         'apache-beam>=2.72.0,<3',  # 2.72 brought element_size_fn to ModelHandler
@@ -47,6 +47,8 @@ setup(
         'soundfile>=0.13.0,<1',  # compression levels and bit rates
         'av>=17.1.0,<19',  # FFmpeg before 8.1 plays the encoder's delay in Matroska; PyAV 19 opens files differently
         'soxr>=0.5.0,<2',
+        'requests>=2.32.4,<3',  # downloads of models: proxies, redirects, resuming
+        'filelock>=3.16.0,<4',  # one download of a model for any number of processes
     ],
     extras_require={
         'gcp': ['apache-beam[gcp]', 'gcsfs>=2024.6.0'],  # gs:// paths and Dataflow
@@ -56,12 +58,16 @@ setup(
             'tensorflow>=2.17.0,<2.18',
         ],  # its last release loads under no later TensorFlow
         'jax': ['jax>=0.4.31'],
-        'train': ['pyworld>=0.3.4'],
+        'evaluate': ['museval>=0.4.1', 'matplotlib>=3.9.0'],
+        'train': ['tensorboard>=2.17.0'],
+        'generate': ['pyworld>=0.3.4'],  # sings, for the training music of mini
         'test': [
             'pytest>=8',
             'pytest-timeout>=2.3',
             'hypothesis>=6',
+            'stembeam[evaluate,train]',
             'librosa>=0.11',
+            'norbert>=0.2.1',
             'pyloudnorm>=0.1.1',
             'duckdb>=1',
             'pandas>=2.2',
