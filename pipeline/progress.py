@@ -12,12 +12,16 @@ import sys
 import threading
 import time
 from types import TracebackType
-from typing import NamedTuple, TextIO
+from typing import NamedTuple, Protocol, TextIO
+
+import numpy as np
 
 from ..transforms.completion import DONE, FOLDER, read_record
 from ..transforms.planning import PLAN_FILE, Totals
 from ..transforms.storage import Storage
+from ..transforms.wiener_files import SUMS
 from ..transforms.writing import MARKER, PARTS
+from .clock import clock
 
 LOCAL_SECONDS, REMOTE_SECONDS = 1.0, 20.0  # between two looks
 LINE_SECONDS = 30.0  # between two lines where standard error is not a terminal
@@ -31,34 +35,36 @@ class Standing(NamedTuple):
     done: int  # tracks completed by this run
     audio: float  # seconds of audio separated by this run
     elapsed: float  # seconds since the start
+    measured: float = 0.0  # seconds of audio measured for Wiener filters by this run
 
     def line(self) -> str:
         """One line for people."""
         speed = self.audio / self.elapsed if self.elapsed > 0 else 0.0
         if self.totals is None:
             return f'planning {self.listed} tracks, {clock(self.elapsed)}'
-        left = f'{clock((self.totals.seconds - self.audio) / speed if speed > 0 else math.nan)} left'
+        left = f'{clock(self.elapsed * (1 / self.share() - 1) if self.share() > 0 else math.nan)} left'
         if self.done < self.totals.tracks and self.audio >= self.totals.seconds:
             left = 'putting long tracks together'
+        measured = (
+            f'{self.measured / 3600:.2f}/{self.totals.measured / 3600:.2f} h measured for Wiener filters, '
+            if self.totals.measured
+            else ''
+        )
         return (
-            f'{self.done}/{self.totals.tracks} tracks, '
+            f'{self.done}/{self.totals.tracks} tracks, {measured}'
             f'{self.audio / 3600:.2f}/{self.totals.seconds / 3600:.2f} h of audio, '
             f'{speed:.1f}x real time, {left}'
         )
 
+    def share(self) -> float:
+        """How much of the work is done, 0 to 1: measuring audio and separating it count the same."""
+        whole = self.totals.seconds + self.totals.measured if self.totals else 0.0
+        return min(1.0, (self.audio + self.measured) / whole) if whole > 0 else 0.0
+
     def bar(self, width: int = 24) -> str:
-        """A bar of the audio that is separated."""
-        whole = self.totals.seconds if self.totals else 0.0
-        filled = round(width * min(1.0, self.audio / whole)) if whole > 0 else 0
+        """A bar of the work that is done."""
+        filled = round(width * self.share())
         return '[' + '#' * filled + '.' * (width - filled) + ']'
-
-
-def clock(seconds: float) -> str:
-    """Seconds as h:mm:ss."""
-    if not math.isfinite(seconds):
-        return '?'
-    whole = max(0, round(seconds))
-    return f'{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}'
 
 
 class Watch:
@@ -71,12 +77,15 @@ class Watch:
         self._rate = sample_rate
         self._began = time.time()
         self._seen: dict[str, float] = {}  # record -> seconds of audio
+        self._sums: dict[str, float] = {}  # sums of a segment -> seconds of audio
 
     def look(self) -> Standing:
         """The standing now. Files that vanish while being read are simply not counted yet."""
         self._read_new_records()
         audio = sum(self._seen.values()) + self._seconds_in_parts()
-        return Standing(self._listed, self._totals(), len(self._seen), audio, time.time() - self._began)
+        totals = self._totals()
+        measured = self._seconds_measured() if totals and totals.measured else 0.0
+        return Standing(self._listed, totals, len(self._seen), audio, time.time() - self._began, measured)
 
     def _totals(self) -> Totals | None:
         try:
@@ -118,11 +127,43 @@ class Watch:
                 continue
         return samples / self._rate
 
+    def _seconds_measured(self) -> float:
+        """Sums count on when their track is complete and they are gone."""
+        if self._storage.is_local:
+            for path in self._new_files(PARTS, SUMS):
+                if path not in self._sums:
+                    try:
+                        with np.load(path, allow_pickle=False) as stored:
+                            self._sums[path] = float(stored['samples']) / self._rate
+                    except FileNotFoundError:
+                        continue
+        return sum(self._sums.values())
+
+
+class Look(Protocol):
+    """What can be shown of a moment of a run; a Standing is one."""
+
+    def line(self) -> str:
+        """One line for people."""
+        ...
+
+    def bar(self) -> str:
+        """The same at a glance."""
+        ...
+
+
+class Watcher(Protocol):
+    """Who knows how far a run is; a Watch is one."""
+
+    def look(self) -> Look:
+        """How far it is now."""
+        ...
+
 
 class Progress:
-    """Shows a Watch on a terminal as a bar, elsewhere as a line now and then; a context manager around the run."""
+    """Shows a Watcher on a terminal as a bar, elsewhere as a line now and then; a context manager around the run."""
 
-    def __init__(self, watch: Watch, is_local: bool, out: TextIO | None = None) -> None:
+    def __init__(self, watch: Watcher, is_local: bool, out: TextIO | None = None) -> None:
         """`is_local`: OUT is a local folder, so looking is cheap.  `out`: standard error, as it is now, if None."""
         self._watch = watch
         self._out = sys.stderr if out is None else out

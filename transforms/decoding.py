@@ -79,7 +79,8 @@ def decode_blocks(
         return
     decoder = info.decoder if decoder == 'auto' else decoder
     first_block = start // (BLOCK_SECONDS * sample_rate)
-    key = (os.getpid(), fingerprint(uri), decoder, channels)  # a forked process shares file positions with its parent
+    # With the process: a forked one shares file positions with its parent.
+    key = (os.getpid(), fingerprint(uri), decoder, channels, info.stream)
     stream = _POOL.take(key, block_input(first_block, info.sample_rate, sample_rate)[0])
     stream = stream or _open_stream(uri, info, decoder, channels)
     try:
@@ -104,7 +105,7 @@ def _open_stream(uri: str, info: AudioInfo, decoder: str, channels: int) -> Nati
     with contextlib.ExitStack() as stack:
         path = stack.enter_context(local_copy(uri))
         try:
-            reader = open_reader(decoder, path, uri)
+            reader = open_reader(decoder, path, uri, info.stream)
         except StembeamError:
             raise
         except UnreadableError as error:

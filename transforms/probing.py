@@ -26,13 +26,14 @@ _MISSING_ALLOWED = {'tta': 0, 'wv': 0, 'ape': 0, 'flac': 0, 'tak': 0, 'ogg': 576
 _ABSURD_SAMPLES = 1 << 62  # libsndfile's way to say that a header does not know
 
 
-def probe(uri: str, *, allow_truncated: bool = False, decoder: str = 'auto') -> AudioInfo:
+def probe(uri: str, *, allow_truncated: bool = False, decoder: str = 'auto', stream: int | None = None) -> AudioInfo:
     """Reads the header of a track, and its data where the header cannot be trusted about the length.
 
     Args:
       uri: absolute local path or fsspec URL.  A remote file is read in place.
       allow_truncated: accept a file that holds less than its header promises; its length is then counted.
       decoder: 'auto' for libsndfile where it can and FFmpeg elsewhere, decided by content; or 'soundfile' or 'av'.
+      stream: which sound stream of the file, 0-based, with decoder 'av' alone; None for the first.
 
     Returns:
       AudioInfo; `num_samples` is exact, but for the few samples that decoding.shortfall_allowed grants to MP3.
@@ -45,7 +46,7 @@ def probe(uri: str, *, allow_truncated: bool = False, decoder: str = 'auto') -> 
     """
     with open_source(uri) as source:
         try:
-            return _probe_source(uri, source, allow_truncated, decoder)
+            return _probe_source(uri, source, allow_truncated, decoder, stream)
         except StembeamError:
             if source.error is not None:  # the libraries took trouble of the storage for the end of the file
                 raise storage_error(uri, source.error) from source.error
@@ -54,11 +55,11 @@ def probe(uri: str, *, allow_truncated: bool = False, decoder: str = 'auto') -> 
             raise storage_error(uri, error) from error
 
 
-def _probe_source(uri: str, source: SourceFile, allow_truncated: bool, decoder: str) -> AudioInfo:
+def _probe_source(uri: str, source: SourceFile, allow_truncated: bool, decoder: str, stream: int | None) -> AudioInfo:
     if source.size == 0:
         raise TrackError(f'{shown(uri)}: is empty (0 bytes): replace it')
     facts = read_facts(source)
-    with contextlib.closing(_open(uri, source, decoder, facts)) as reader:
+    with contextlib.closing(_open(uri, source, decoder, facts, stream)) as reader:
         if facts.shortage is not None and not allow_truncated:
             raise _shortage_error(reader, facts.shortage)
         if isinstance(reader, SoundfileReader):
@@ -79,15 +80,16 @@ def _probe_source(uri: str, source: SourceFile, allow_truncated: bool, decoder: 
             decoder=reader.decoder,
             # in a FLAC file that was cut off, libsndfile cannot find its way
             exact_seek=reader.exact_seek and length >= (reader.header_samples or 0),
+            stream=stream,
         )
 
 
-def _open(uri: str, source: SourceFile, decoder: str, facts: HeaderFacts) -> BlockReader:
+def _open(uri: str, source: SourceFile, decoder: str, facts: HeaderFacts, stream: int | None) -> BlockReader:
     """The first decoder that can read all of the file."""
     for name in DECODERS if decoder == 'auto' else (decoder,):
         source.seek(0)
         try:
-            reader = open_reader(name, local_path(uri) or source, uri)
+            reader = open_reader(name, local_path(uri) or source, uri, stream)
         except UnreadableError:
             continue
         if decoder == 'auto' and isinstance(reader, SoundfileReader) and _is_for_ffmpeg(reader, facts):

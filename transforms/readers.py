@@ -177,19 +177,25 @@ class SoundfileReader(BlockReader):
 
 
 class AvReader(BlockReader):
-    """Reads the first sound stream of whatever FFmpeg knows, as FFmpeg itself plays it: without the encoder's delay."""
+    """Reads one sound stream of whatever FFmpeg knows, as FFmpeg itself plays it: without the encoder's delay."""
 
     decoder = 'av'
 
-    def __init__(self, source: str | SourceFile, uri: str) -> None:
+    def __init__(self, source: str | SourceFile, uri: str, stream: int | None = None) -> None:
         """`source` is a local path or an open file; the first frame is decoded, to be certain of rate and channels.
+
+        Args:
+          source: see above.
+          uri: what error messages call the track.
+          stream: which sound stream, 0-based; None for the first that can be decoded.
 
         Raises:
           UnreadableError: FFmpeg does not know this kind of file.
-          TrackError: it knows it, but there is no sound stream in it.
+          TrackError: it knows it, but there is no such sound stream in it.
           OSError: there is no such file, or it may not be read.
         """
         super().__init__(uri)
+        self._wanted = stream
         self._source: int | SourceFile = os.open(source, os.O_RDONLY) if isinstance(source, str) else source
         self._file: Any = None
         try:
@@ -223,7 +229,13 @@ class AvReader(BlockReader):
         return av.open(self._source, options=options, metadata_errors='replace')
 
     def _sound_stream(self) -> Any:
-        for stream in self._file.streams.audio:
+        found = self._file.streams.audio
+        if self._wanted is not None and self._wanted >= len(found):
+            raise TrackError(
+                f'{shown(self.uri)}: has {len(found)} sound streams, none with the number {self._wanted} '
+                '(counted from 0): replace it'
+            )
+        for stream in found if self._wanted is None else found[self._wanted : self._wanted + 1]:
             if stream.codec_context is not None:
                 stream.codec_context.thread_count = 1
                 return stream
@@ -280,22 +292,25 @@ class AvReader(BlockReader):
             self._source = -1
 
 
-def open_reader(decoder: str, source: str | SourceFile, uri: str) -> BlockReader:
+def open_reader(decoder: str, source: str | SourceFile, uri: str, stream: int | None = None) -> BlockReader:
     """The one place that knows the decoders by name.
 
     Args:
       decoder: 'soundfile', 'av' or 'tfio'.
       source: a local path or an open file.
       uri: what error messages call the track.
+      stream: which sound stream of the file, 0-based, for 'av' alone; None for the first.
 
     Raises:
       UnreadableError: this decoder does not know this kind of file.
       UsageError: there is no such decoder.
     """
+    if decoder == 'av':
+        return AvReader(source, uri, stream)
+    if stream is not None:
+        raise ValueError(f'decoder {decoder} cannot choose stream {stream}: only av can')
     if decoder == 'soundfile':
         return SoundfileReader(source, uri)
-    if decoder == 'av':
-        return AvReader(source, uri)
     if decoder == 'tfio':
         from .tfio_decoding import TfioReader  # optional, and it stands on this module
 

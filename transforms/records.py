@@ -28,6 +28,7 @@ class AudioInfo(NamedTuple):
     codec: str  # 'PCM_16', 'vorbis', 'aac', ...
     decoder: str  # which decoder reads it: 'soundfile' or 'av'
     exact_seek: bool  # a read from the middle gives the same samples, bit for bit, as a read from the start
+    stream: int | None = None  # which sound stream of the file, 0-based; None: the first that can be decoded
 
 
 class PlannedTrack(NamedTuple):
@@ -74,6 +75,6 @@ class Failure(NamedTuple):
 
     uri: str
     track_id: str
-    stage: str  # 'plan', 'decode', 'separate', 'write', 'assemble'
+    stage: str  # 'plan', 'decode', 'wiener', 'separate', 'write', 'assemble'
     error: str  # class of the error
     reason: str  # what is wrong and what to do, one line

@@ -116,6 +116,14 @@ class Storage:
                 return file.read()
         return self._fs().cat_file(self.url(path))
 
+    def read_range(self, path: str, offset: int, length: int) -> bytes:
+        """So many bytes of a file from `offset` on, fewer where it ends. Raises FileNotFoundError."""
+        if self.is_local:
+            with open(self.url(path), 'rb') as file:
+                file.seek(offset)
+                return file.read(length)
+        return self._fs().cat_file(self.url(path), start=offset, end=offset + length)
+
     def size(self, path: str) -> int | None:
         """Bytes of a file, or None if there is none."""
         try:

@@ -129,7 +129,7 @@ def test_segments_of_a_long_mp3_decode_it_once(tracks, pool, monkeypatch, sample
     path = tracks('mp3')
     info = probe(path)
     reference = read_segment(path, info, sample_rate)
-    monkeypatch.setattr(decoding, 'open_reader', lambda decoder, *args: CountingReader(*args))
+    monkeypatch.setattr(decoding, 'open_reader', lambda decoder, source, uri, stream: CountingReader(source, uri))
     monkeypatch.setattr(CountingReader, 'opened', 0)
     monkeypatch.setattr(CountingReader, 'decoded', 0)
     step, overlap = 3 * sample_rate + 17, sample_rate // 2

@@ -47,7 +47,7 @@ def test_names_the_container_and_the_codec(tmp_path):
 
 def test_a_decoder_can_be_forced(tmp_path):
     path = write(tmp_path / 'a.flac', 'flac', noise(5000), 44100)
-    assert probe(path, decoder='av')[1:] == (44100, 2, 5000, 'flac', 'flac', 'av', False)
+    assert probe(path, decoder='av')[1:] == (44100, 2, 5000, 'flac', 'flac', 'av', False, None)
     with pytest.raises(TrackError, match='decoder soundfile cannot read it'):
         probe(write(tmp_path / 'a.m4a', 'm4a', noise(5000), 44100), decoder='soundfile')
     with pytest.raises(UsageError, match="'sox' is unknown"):
