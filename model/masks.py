@@ -41,12 +41,16 @@ def extend_mask(mask: Tensor, bins: int, extension: str) -> Tensor:
     Args:
       mask: float32 (..., F), frequency last.
       bins: all bins of the spectrum, at least F.
-      extension: 'zeros', or 'average' for the mean over the F bins of the same frame and channel.
+      extension: 'zeros'; 'average' for the mean over the F bins of the same frame and channel (both as in Spleeter); or
+        'octave' for the mean over the highest octave of them, which resembles what lies above it more than the bass.
 
     Returns:
-      float32 (..., bins).
+      float32 (..., bins). Multiplied with the mixture's spectrum it leaves its phases as they are, and where the masks
+      of the stems add up to one in the seen bins, they do so above, but for 'zeros'.
     """
-    missing = bins - mask.shape[-1]
+    seen = mask.shape[-1]
+    missing = bins - seen
     if extension == 'zeros':
         return ops.pad(mask, [*[(0, 0)] * (len(mask.shape) - 1), (0, missing)])
-    return ops.concatenate([mask, ops.repeat(ops.mean(mask, axis=-1, keepdims=True), missing, axis=-1)], axis=-1)
+    source = mask[..., seen // 2 :] if extension == 'octave' else mask
+    return ops.concatenate([mask, ops.repeat(ops.mean(source, axis=-1, keepdims=True), missing, axis=-1)], axis=-1)

@@ -7,6 +7,8 @@ Source: Hennequin et al., "Spleeter: a fast and efficient music source separatio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .backend import Tensor, keras
 from .checkpoint import CONVS_PER_STEM, DECONVS_PER_STEM, NORMS_PER_STEM, layer_name
 from .configuration import ModelConfig
@@ -14,9 +16,11 @@ from .configuration import ModelConfig
 KERNEL = (5, 5)
 ENCODER_LAYERS = 6
 DROPOUT = 0.5
+NORM_EPSILON = 1e-3
 
 
-def _activation(name: str) -> keras.layers.Layer:
+def activation(name: str) -> keras.layers.Layer:
+    """The layer of an activation, by its name in configurations."""
     if name == 'LeakyReLU':
         return keras.layers.LeakyReLU(negative_slope=0.2)
     return {'ReLU': keras.layers.ReLU, 'ELU': keras.layers.ELU}[name]()
@@ -28,7 +32,7 @@ def _initialiser() -> keras.initializers.Initializer:
 
 def _norm(stem: int, index: int) -> keras.layers.Layer:
     name = layer_name('batch_normalization', NORMS_PER_STEM * stem + index)
-    return keras.layers.BatchNormalization(epsilon=1e-3, momentum=0.99, name=name)
+    return keras.layers.BatchNormalization(epsilon=NORM_EPSILON, momentum=0.99, name=name)
 
 
 def _logits(config: ModelConfig, magnitude: Tensor, stem: int) -> Tensor:
@@ -46,7 +50,7 @@ def _logits(config: ModelConfig, magnitude: Tensor, stem: int) -> Tensor:
         )(current)
         skips.append(raw)
         if index < ENCODER_LAYERS - 1:
-            current = _activation(config.conv_activation)(_norm(stem, index)(raw))
+            current = activation(config.conv_activation)(_norm(stem, index)(raw))
     current = skips.pop()
     for index, filters in enumerate([*reversed(config.conv_filters[:-1]), 1]):
         current = keras.layers.Conv2DTranspose(
@@ -57,7 +61,7 @@ def _logits(config: ModelConfig, magnitude: Tensor, stem: int) -> Tensor:
             kernel_initializer=_initialiser(),
             name=layer_name('conv2d_transpose', DECONVS_PER_STEM * stem + index),
         )(current)
-        current = _norm(stem, ENCODER_LAYERS + index)(_activation(config.deconv_activation)(current))
+        current = _norm(stem, ENCODER_LAYERS + index)(activation(config.deconv_activation)(current))
         if index < 3:
             current = keras.layers.Dropout(DROPOUT)(current)
         if skips:
@@ -68,22 +72,42 @@ def _logits(config: ModelConfig, magnitude: Tensor, stem: int) -> Tensor:
         dilation_rate=2,
         padding='same',
         kernel_initializer=_initialiser(),
+        dtype='float32',  # also where layers compute in half precision, which has too few steps for masks
         name=layer_name('conv2d', CONVS_PER_STEM * stem + ENCODER_LAYERS),
     )(current)
 
 
-def build_unet(config: ModelConfig) -> keras.Model:
+def shares_of(config: ModelConfig, names: Sequence[str], logits: Sequence[Tensor]) -> list[Tensor]:
+    """The share of the mixture's magnitude that each stem gets: softmax over the stems, or a sigmoid for each.
+
+    Raises:
+      ValueError: `names` are some stems of a softmax_unet, not all.
+    """
+    if config.model_type != 'unet.softmax_unet':
+        return [keras.ops.sigmoid(logit) for logit in logits]
+    if tuple(names) != config.instruments:
+        raise ValueError(f'stems {list(names)}: the networks of a softmax_unet need each other, build all of them')
+    return list(keras.ops.unstack(keras.ops.softmax(keras.ops.stack(logits), axis=0), len(logits), axis=0))
+
+
+def build_unet(config: ModelConfig, stems: Sequence[str] | None = None, shares: bool = False) -> keras.Model:
     """The network of a configuration, with fresh weights.
+
+    Args:
+      stems: those whose networks are built, in this order; None: all of the configuration. A model of the type
+        `unet.softmax_unet` has all or none.
+      shares: put out each stem's share of the mixture instead of its magnitude.
 
     Returns:
       A model from mixture magnitudes, float32 (patches, T, F, channels), to a list with one tensor of the same shape
-      per stem, in the order of `config.instruments`: the magnitudes of the stems. `unet.unet` multiplies the mixture by
-      a sigmoid per stem, `unet.softmax_unet` by the softmax of the stems' logits over the stems.
+      per stem: the magnitudes of the stems. `unet.unet` multiplies the mixture by a sigmoid per stem,
+      `unet.softmax_unet` by the softmax of the stems' logits over the stems.
+
+    Raises:
+      ValueError: some stems of a softmax_unet.
     """
+    names = config.instruments if stems is None else tuple(stems)
     magnitude = keras.Input((config.frames, config.bins, config.channels), name='magnitude')
-    logits = [_logits(config, magnitude, stem) for stem in range(len(config.instruments))]
-    if config.model_type == 'unet.softmax_unet':
-        shares = keras.ops.unstack(keras.ops.softmax(keras.ops.stack(logits), axis=0), len(logits), axis=0)
-    else:
-        shares = [keras.ops.sigmoid(logit) for logit in logits]
-    return keras.Model(magnitude, [magnitude * share for share in shares], name='unet')
+    logits = [_logits(config, magnitude, config.instruments.index(name)) for name in names]
+    outputs = shares_of(config, names, logits)
+    return keras.Model(magnitude, outputs if shares else [magnitude * share for share in outputs], name='unet')

@@ -30,8 +30,13 @@ def test_expected_variables_are_those_of_the_published_2stems_checkpoint() -> No
     for line in (DATA / 'published_2stems_variables.txt').read_text().splitlines():
         name, shape, _ = line.replace(', ', ',').split()
         published[name] = tuple(int(size) for size in shape.strip('[]').split(',') if size)
+    assert len(published) == 149  # 74 for each stem, and global_step
+    assert sum(int(np.prod(shape)) for shape in published.values()) == 19_653_519
     assert published.pop('global_step') == ()
-    assert expected_variables(load_config(f'{CONFIGS}/2stems.json')) == published
+    expected = expected_variables(load_config(f'{CONFIGS}/2stems.json'))
+    assert expected == published
+    # What the second stem has is what the first has under higher numbers: no variable is counted for both.
+    assert len(expected) == 2 * 74
 
 
 @pytest.mark.parametrize(('name', 'entries'), [('2stems', 149), ('4stems', 297), ('5stems', 371)])
@@ -68,6 +73,42 @@ def test_a_checkpoint_with_more_networks_than_stems_is_refused() -> None:
     config = load_config(DATA / 'tiny_2stems.json')
     with pytest.raises(UsageError, match='unknown'):
         read_weights(config, str(DATA / 'tiny_4stems'))
+
+
+def _changed(change: str) -> dict[str, np.ndarray]:
+    """TINY's weights with one variable missing, unknown or of another shape, or with what training leaves."""
+    weights = random_weights(TINY)
+    if change == 'missing':
+        del weights['batch_normalization_17/gamma']  # the one of the second stem that nothing reads
+    elif change == 'unknown':
+        weights['dense/kernel'] = np.zeros((2, 2), np.float32)
+    elif change == 'wrong shape':
+        weights['conv2d_transpose_3/bias'] = np.zeros(7, np.float32)
+    else:
+        weights['global_step'] = np.zeros((), np.float32)
+        weights['conv2d/kernel/Adam'] = np.zeros_like(weights['conv2d/kernel'])
+    return weights
+
+
+@pytest.mark.parametrize(
+    ('change', 'named'),
+    [
+        ('missing', r'\(missing batch_normalization_17/gamma\)'),
+        ('unknown', r'\(unknown dense/kernel\)'),
+        ('wrong shape', r'\(wrong shape: conv2d_transpose_3/bias \[7\] instead of \[2\]\)'),
+    ],
+)
+def test_variables_that_do_not_fit_are_named(tmp_path: Path, change: str, named: str) -> None:
+    path = str(tmp_path / 'weights.npz')
+    write_npz(path, _changed(change))
+    with pytest.raises(UsageError, match=named):
+        read_weights(TINY, path)
+
+
+def test_what_training_leaves_in_a_checkpoint_is_accepted(tmp_path: Path) -> None:
+    path = str(tmp_path / 'weights.npz')
+    write_npz(path, _changed('training'))
+    assert read_weights(TINY, path).keys() == expected_variables(TINY).keys()
 
 
 def test_a_checkpoint_without_its_data_says_what_to_do(tmp_path: Path) -> None:

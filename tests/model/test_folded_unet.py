@@ -10,7 +10,8 @@ from stembeam.model.checkpoint import assign_weights
 from stembeam.model.configuration import ModelConfig
 from stembeam.model.folded_unet import build_folded_unet, pixels_kernel, split_norm
 from stembeam.model.unet import build_unet
-from tests.conftest import random_weights
+
+from ..conftest import random_weights
 
 CONFIG = ModelConfig(instruments=('vocals', 'drums', 'other'), frames=64, bins=128, conv_filters=(4, 6, 8, 8, 10, 12))
 

@@ -27,3 +27,10 @@ def test_extensions() -> None:
     np.testing.assert_allclose(np.asarray(extend_mask(mask, 4, 'zeros')), [[0.2, 0.4, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
     average = np.asarray(extend_mask(mask, 4, 'average'))
     np.testing.assert_allclose(average, [[0.2, 0.4, 0.3, 0.3], [0.0, 1.0, 0.5, 0.5]])
+
+
+def test_the_octave_below_speaks_for_the_high_band() -> None:
+    mask = np.array([[0.2, 0.4, 0.5, 0.7], [0.0, 1.0, 0.0, 1.0]], np.float32)
+    octave = np.asarray(extend_mask(mask, 6, 'octave'))
+    np.testing.assert_allclose(octave[:, :4], mask)
+    np.testing.assert_allclose(octave[:, 4:], [[0.6, 0.6], [0.5, 0.5]], rtol=1e-6)

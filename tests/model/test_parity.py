@@ -12,7 +12,14 @@ import pytest
 import soundfile
 
 DATA = Path(__file__).parents[1] / 'data' / 'parity'
-CASES = ['tiny_2stems', 'tiny_2stems_16khz_average', 'tiny_4stems', 'tiny_4stems_mono', 'tiny_5stems']
+CASES = [
+    'tiny_2stems',
+    'tiny_2stems_16khz_average',
+    'tiny_4stems',
+    'tiny_4stems_mono',
+    'tiny_4stems_mwf',
+    'tiny_5stems',
+]
 REQUIRED_DB = 80
 
 
@@ -21,7 +28,7 @@ def worst_window_db(case: str) -> float:
 
     waveform, rate = soundfile.read(DATA / f'{case}.input.flac', dtype='float32')
     expected = np.load(DATA / f'{case}.expected.npz')
-    stems = Separator.load(DATA / f'{case}.json').separate(waveform, rate)
+    stems = Separator.load(DATA / f'{case}.json', mwf=case.endswith('mwf')).separate(waveform, rate)
     assert {len(stem) for stem in stems.values()} == {int(expected['length'])}
     ratios = []
     for name, stem in stems.items():
