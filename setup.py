@@ -58,7 +58,11 @@ setup(
             'tensorflow>=2.17.0,<2.18',
         ],  # its last release loads under no later TensorFlow
         'jax': ['jax>=0.4.31'],
-        'evaluate': ['museval>=0.4.1', 'matplotlib>=3.9.0'],
+        'evaluate': [
+            'museval>=0.4.1',
+            'matplotlib>=3.9.0',
+            'threadpoolctl>=3.5.0',
+        ],  # one thread of BLAS for each track
         'train': ['tensorboard>=2.17.0'],
         'generate': ['pyworld>=0.3.4'],  # sings, for the training music of mini
         'test': [
@@ -72,6 +76,7 @@ setup(
             'duckdb>=1',
             'pandas>=2.2',
             'jax>=0.4.31',
+            'jsonschema>=4',
             'setuptools>=77',
         ],
         'lint': ['mypy==2.4.1', 'ruff==0.17.6'],

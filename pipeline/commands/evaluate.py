@@ -1,0 +1,106 @@
+"""`stembeam evaluate`: scores of a model, or of stems that exist already, on a data set of isolated stems."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..exit_status import OK, WITH_FAILURES
+from ..options import add_model_options
+from ..parsing import Parser, asks_for_help, count, parse_with_beam, positive_seconds
+
+PROG = 'stembeam evaluate'
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; exit status 0, or 3 if tracks have no scores. Raises UsageError and RunError."""
+    if asks_for_help(arguments):
+        evaluate_parser().print_help()
+        return OK
+    options, beam_options = parse_evaluate(arguments)
+
+    from ..evaluate import evaluate, summary  # heavy: after bad options had their say
+
+    outcome = evaluate(options, beam_options)
+    print(summary(outcome, options))
+    return WITH_FAILURES if outcome.failures else OK
+
+
+def parse_evaluate(arguments: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """The options of `stembeam evaluate`, and Beam's. Raises UsageError (see `parse_with_beam`)."""
+    return parse_with_beam(PROG, add_evaluate_options, arguments)
+
+
+def evaluate_parser() -> argparse.ArgumentParser:
+    """The parser of `stembeam evaluate`, for our options alone."""
+    parser = Parser(
+        prog=PROG,
+        description='Separate the tracks of a data set and score the stems by BSSEval version 4, as museval does. Run '
+        'again, it goes on where it stopped.',
+        epilog='Exit status: 0 all done, 3 finished with failures, 2 bad usage, 1 the run itself failed.',
+        allow_abbrev=False,
+    )
+    add_evaluate_options(parser)
+    return parser
+
+
+def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `stembeam evaluate`."""
+    add = parser.add_argument
+    add(
+        'inputs',
+        nargs='*',
+        metavar='DATASET',
+        help='a folder of the form [subset/]<song>/<stem>.wav (MUSDB18-HQ; any audio format) or of .stem.mp4 files '
+        "(MUSDB18), or Spleeter's CSV manifest (mix_path, <stem>_path...); local or of any fsspec file system",
+    )
+    add('-o', '--output', metavar='OUT', help='output folder, local or an fsspec URL')
+    add(
+        '--subset',
+        metavar='NAME',
+        help='score this subset; all: every track (default: test, or everything where there is no such folder)',
+    )
+    add('--data', metavar='FOLDER', help="folder of relative paths in manifests (default: the manifest's own)")
+    add(
+        '--estimates',
+        metavar='FOLDER',
+        help='score the stems in this folder, [subset/]<song>/<stem>.<ext>, in place of separating',
+    )
+    add('--sample-rate', type=count, metavar='HZ', help='at which --estimates are scored (default: 44100)')
+    add_model_options(parser.add_argument_group('model and method'))
+    parser.set_defaults(model=None)  # to tell whether one is given; its help says which one it is
+    _add_score_options(parser.add_argument_group('scores'))
+    _add_run_options(parser.add_argument_group('run'))
+
+
+def _add_score_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        '--window',
+        type=positive_seconds,
+        default=1.0,
+        metavar='S',
+        help="seconds of a frame (default: 1, as museval's)",
+    )
+    add('--hop', type=positive_seconds, metavar='S', help='seconds from frame to frame (default: back to back)')
+    add(
+        '--scorer',
+        choices=['stembeam', 'museval'],
+        default='stembeam',
+        help="who computes: stembeam: our BSSEval, with museval's scores, many times as fast; museval: its own code "
+        '(default: stembeam)',
+    )
+
+
+def _add_run_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add('--overwrite', action='store_true', help='score tracks again that are scored')
+    add('--workers', type=count, metavar='N', help='of a local run (default: one for each core)')
+    add('--runner', metavar='RUNNER', help="Beam's runner (default: in this process); further options go to Beam")
+    add('--batch-size', type=count, default=1, metavar='N', help='chunks that the network takes at once (default: 1)')
+    add(
+        '--progress',
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help='show progress on standard error (default: yes)',
+    )
