@@ -59,6 +59,7 @@ GM_DRUMS = {
     'high tom': (48, 50),
     'perc': (54, 39, 56, 69, 70, 75, 62, 64),
 }
+WEIGHTS = {'kick': 1.0, 'snare': 0.9, 'crash': 0.6, 'ride': 0.4, 'hat': 0.4, 'open hat': 0.45}  # 0.7 of the others
 
 Kit = Mapping[str, Sequence[Sequence[np.ndarray]]]
 
@@ -141,29 +142,35 @@ def _nearest_role(kit: Kit, role: str) -> str:
     return seen[-1] if seen[-1] in kit else next(iter(kit))
 
 
-def play_kit(hits: Sequence[Hit], kit: Kit, seconds: float, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Hits played on a kit, (samples, 2) float32; one instrument, place, tuning and gain per role and take."""
-    audio = np.zeros((round(seconds * sample_rate), 2), np.float32)
+def play_kit(
+    hits: Sequence[Hit], kit: Kit, seconds: float, sample_rate: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hits played on a kit; one instrument, place, tuning and gain per role and take.
+
+    Returns:
+      All of it, and its snare alone for effects of its own: both (samples, 2) float32.
+    """
+    audio, snare = (np.zeros((round(seconds * sample_rate), 2), np.float32) for _ in range(2))
     tuning = float(np.clip(rng.normal(1.0, 0.08), 0.75, 1.3))
     chosen: dict[str, tuple[list[np.ndarray], np.ndarray]] = {}
     for hit in hits:
         if hit.role not in chosen:
             choices = kit[_nearest_role(kit, hit.role)]
-            strokes = [
-                soxr.resample(s, sample_rate, sample_rate * tuning) for s in choices[int(rng.integers(len(choices)))]
-            ]
+            recorded = choices[int(rng.integers(len(choices)))]
+            strokes = [soxr.resample(stroke, sample_rate, sample_rate * tuning) for stroke in recorded]
             place = 0.0 if hit.role in ('kick', 'snare') else rng.uniform(-0.5, 0.5)
             sides = np.sqrt([1 - place, 1 + place]) * 10 ** (rng.normal(0, 2.5) / 20)
             loudest = max(float(np.max(np.abs(s), initial=1e-6)) for s in strokes)
             chosen[hit.role] = strokes, (sides / loudest).astype(np.float32)
         strokes, gain = chosen[hit.role]
         stroke = strokes[min(int(hit.velocity / 128 * len(strokes)), len(strokes) - 1)]
-        loud = (hit.velocity / 127) ** (1.6 if len(strokes) == 1 else 0.6)
-        weight = {'kick': 1.0, 'snare': 0.9, 'crash': 0.6, 'ride': 0.4, 'hat': 0.4, 'open hat': 0.45}.get(hit.role, 0.7)
+        loud = (hit.velocity / 127) ** (1.6 if len(strokes) == 1 else 0.6) * WEIGHTS.get(hit.role, 0.7)
         start = round(hit.start * sample_rate)
-        stroke = stroke[: len(audio) - start]
-        audio[start : start + len(stroke)] += stroke * (gain * loud * weight)
-    return audio
+        struck = stroke[: len(audio) - start] * (gain * np.float32(loud))
+        audio[start : start + len(struck)] += struck
+        if hit.role == 'snare':
+            snare[start : start + len(struck)] += struck
+    return audio, snare
 
 
 def gm_notes(hits: Sequence[Hit], rng: np.random.Generator) -> list[Note]:
@@ -177,8 +184,7 @@ def play_loop(path: Path, song: Song, sample_rate: int, rng: np.random.Generator
     loop = read_stereo(path, sample_rate)
     beat = 60.0 / song.tempo
     beats = 2.0 ** round(np.log2(len(loop) / sample_rate / beat))
-    target = beats * beat * sample_rate * float(rng.choice([1.0, 1.0, 1.0, 2.0, 0.5], p=[0.3, 0.3, 0.3, 0.05, 0.05]))
+    target = beats * beat * sample_rate * float(rng.choice([1.0, 2.0, 0.5], p=[0.9, 0.05, 0.05]))
     stretched = soxr.resample(loop, len(loop), target)
     samples = round(song.seconds * sample_rate)
-    repeats = -(-samples // len(stretched))
-    return np.tile(stretched, (repeats, 1))[:samples]
+    return np.tile(stretched, (-(-samples // len(stretched)), 1))[:samples]

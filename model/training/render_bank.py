@@ -1,268 +1,209 @@
-"""The bank of training music: takes of single stems on disk, rendered song by song.
+"""The generated data set: songs in the layout of MUSDB18-HQ, rendered one by one from a seed.
 
-    python -m stembeam.model.training.render_bank --out BANK --hours 2 [--held-out-hours 0.2] [--workers 4] [--seed 1]
+    BANK/<split>/<song>/{mixture,vocals,drums,bass,other}.wav   16-bit stereo; the stems add up to the mixture exactly
+    BANK/<split>/<song>/song.json                               tempo, what sounds in which stem, levels
+    BANK/dataset.json                                           seed, hours, sounds of each split, versions of packages
 
-writes BANK/<split>/<stem>/<song>.wav, 16-bit stereo, one take per stem and song, all takes of a song sharing tempo,
-key and chords. Split `train` and split `held-out` share no soundfont, no drum kit, no loop and no voice (see
-`HELD_OUT`), so that a score on the second says something about sounds never trained on. A song depends on the seed
-and its number alone; songs that are there already are kept, so a killed run goes on where it was, and a longer bank
-begins with the shorter one.
-
-Needs the packages that `midi`, `kits` and `voices` name; a missing one stops the run with one line.
+A song depends on the seed, its split and its number alone (and on the versions of the sound packages); it appears
+whole or not at all, and songs that are there already are kept. So a killed run goes on where it was, any number of
+workers gives the same songs, and a longer bank begins with the shorter one. What splits share and what not is in
+`sounds`; some train songs lack a stem (it is silent), test songs have all four.
 """
 
 from __future__ import annotations
 
-import argparse
 import concurrent.futures
 import dataclasses
-import logging
+import json
+import multiprocessing
 import os
-import sys
-from collections.abc import Callable
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 
 from ..errors import UsageError
-from . import effects, kits, midi, score, synths, voices
-
-logger = logging.getLogger(__name__)
+from . import effects, grooves, score
+from .sounds import HELD_OUT, describe, package_versions, require_sounds, training_sources
+from .stems import RENDERERS, SAMPLE_RATE, Take
 
 STEMS = ('vocals', 'drums', 'bass', 'other')
-SPLITS = ('train', 'held-out')
-SAMPLE_RATE = 44100
-TAKE_SECONDS = 30.0
-BASS_PROGRAMS = range(32, 40)
-# General MIDI programs of "other": everything with a pitch that is no bass, no voice, no sound effect.
-OTHER_PROGRAMS = {
-    'keys': (0, 1, 2, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
-    'guitars': (24, 25, 26, 27, 28, 29, 30, 105, 104),
-    'strings': (40, 41, 42, 44, 45, 46, 48, 49, 50, 51, 110),
-    'winds': (56, 57, 59, 60, 61, 62, 63, 64, 65, 66, 67, 68, 71, 72, 73, 74, 75, 79),
-    'synths': (80, 81, 82, 83, 84, 86, 87, 88, 89, 90, 92, 93, 95),
-    'bells': (8, 9, 10, 11, 12, 13, 14, 15, 107, 108),
-}
-DISTORTED_GUITARS = (29, 30)
-DRUM_PROGRAMS = (0, 8, 16, 24, 25, 32, 40)
-LOOPS = (
-    'loop_amen',
-    'loop_amen_full',
-    'loop_breakbeat',
-    'loop_industrial',
-    'loop_mehackit1',
-    'loop_perc1',
-    'loop_perc2',
-    'loop_safari',
-    'loop_tabla',
-)
+SPLITS = ('train', 'test')
+DATASET_FILE = 'dataset.json'
+RECIPE = 2  # counts the changes of the generator that change songs
+LEVEL_DB = {'vocals': 1.5, 'drums': 0.0, 'bass': -1.0, 'other': -1.0}
+LEVEL_SPREAD_DB = 2.5
+ABSENT = {'vocals': 0.03, 'drums': 0.06, 'bass': 0.05, 'other': 0.03}  # chances, in train songs
+PAUSES = 0.2  # chance that a stem rests for some bars
+MIXTURE_DB = (-15.0, 3.0)  # mean and standard deviation of the mixtures' levels
+LOUDEST_DB = -9.0
+CEILING = 0.98
 
 
 @dataclasses.dataclass(frozen=True)
-class Sources:
-    """The sounds that one split may use."""
+class BankPlan:
+    """What a bank is: how many songs, how long, from which seed."""
 
-    soundfonts: tuple[str, ...]
-    kits: tuple[str, ...]
-    loops: tuple[str, ...]
-    voices: tuple[voices.Voice, ...]
-    synths: bool
+    train_songs: int = 360
+    test_songs: int = 25
+    seconds: float = 30.0
+    seed: int = 1
 
-
-HELD_OUT = Sources(
-    soundfonts=('TimGM6mb.sf2',),
-    kits=('The Black Pearl 1.0', 'rumpf_kit_z01_h2'),
-    loops=('loop_breakbeat', 'loop_perc2'),
-    voices=(
-        voices.Voice('flite', 'rms', False),
-        voices.Voice('espeak-ng', 'en-us+f4', True),
-        voices.Voice('espeak-ng', 'fr-fr+f4', True),
-        voices.Voice('espeak-ng', 'en-gb+m5', False),
-    ),
-    synths=False,
-)
+    def jobs(self) -> Iterator[tuple[str, int]]:
+        """Split and number of every song; test songs, being few, first."""
+        yield from (('test', number) for number in range(self.test_songs))
+        yield from (('train', number) for number in range(self.train_songs))
 
 
-def training_sources() -> Sources:
-    """Everything that is installed and not held out."""
-    held_variants = {voice.name.split('+')[-1] for voice in HELD_OUT.voices}
-    spoken = [
-        voices.Voice('espeak-ng', f'{language}+{variant}', female)
-        for variants, female in ((voices.MALE_VARIANTS, False), (voices.FEMALE_VARIANTS, True))
-        for language in voices.LANGUAGES
-        for variant in variants
-        if variant not in held_variants
-    ]
-    return Sources(
-        soundfonts=('FluidR3_GM.sf2', 'MuseScore_General_Full.sf3'),
-        kits=tuple(name for name in kits.hydrogen_kits() if name not in HELD_OUT.kits),
-        loops=tuple(name for name in LOOPS if name not in HELD_OUT.loops),
-        voices=(*(voice for voice in voices.NATURAL_VOICES if voice not in HELD_OUT.voices), *spoken),
-        synths=True,
-    )
+def _rest(audio: np.ndarray, song: score.Song, rng: np.random.Generator) -> np.ndarray:
+    """The audio with silence for a random stretch of bars, mostly at the beginning, as parts come in and drop out."""
+    first = 0 if rng.random() < 0.5 else int(rng.integers(song.bars))
+    begin, end = song.time(first, 0), song.time(first + int(rng.integers(1, max(song.bars // 2, 2))), 0)
+    times = np.arange(len(audio)) / SAMPLE_RATE
+    outside = np.clip(np.maximum(begin - times, times - end) / 0.02, 0, 1)
+    return (audio * outside[:, np.newaxis]).astype(np.float32)
 
 
-def _one(rng: np.random.Generator, options: tuple[str, ...]) -> str:
-    return options[int(rng.integers(len(options)))]
+def mix(stems: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Stems at the levels of a finished record.
+
+    The mixture is sometimes compressed, brought to a random level and limited; its gain, which may change from sample
+    to sample, is applied to every stem, so that they still add up.
+
+    Args:
+      stems: (stems, samples, 2) float32, balanced.
+
+    Returns:
+      (stems, samples, 2) int16, whose sum fits into 16 bits.
+    """
+    mixture = stems.sum(axis=0)
+    gain = np.ones(len(mixture), np.float32)
+    if rng.random() < 0.5:
+        ratio, threshold = rng.uniform(1.3, 3), rng.uniform(-6, 2)
+        gain = effects.compressor_gain(mixture, SAMPLE_RATE, ratio, threshold, rng.uniform(0.005, 0.03), 0.2)
+    level = effects.active_level(mixture * gain[:, np.newaxis])
+    wanted = 10 ** (min(rng.normal(*MIXTURE_DB), LOUDEST_DB) / 20)
+    gain = gain * np.float32(wanted / max(level, 1e-6))
+    # A stem may be louder than the mixture, where another one cancels it.
+    peaks = np.abs(np.concatenate([mixture[np.newaxis], stems])).max(axis=(0, 2)) * gain
+    gain = gain * effects.limiter_gain(peaks, SAMPLE_RATE, CEILING)
+    return np.rint(stems * gain[:, np.newaxis] * 32767).astype(np.int16)
 
 
-def render_drums(song: score.Song, sources: Sources, rng: np.random.Generator) -> np.ndarray:
-    """A drum take: a recorded kit, a soundfont's kit, or a loop, sometimes a loop over a kit."""
-    manner = rng.choice(['kit', 'samples', 'soundfont', 'loop', 'both'], p=[0.48, 0.14, 0.2, 0.1, 0.08])
-    hits = score.drum_part(song, rng)
-    seconds = song.seconds
-    if manner == 'samples' and not sources.synths:
-        manner = 'kit'
-    audio = np.zeros((round(seconds * SAMPLE_RATE), 2), np.float32)
-    if manner in ('kit', 'both'):
-        kit = kits.hydrogen_kit(_one(rng, sources.kits), SAMPLE_RATE)
-        audio += effects.normalise(kits.play_kit(hits, kit, seconds, SAMPLE_RATE, rng), -20)
-    if manner == 'samples':
-        audio += kits.play_kit(hits, kits.sonic_pi_kit(rng, SAMPLE_RATE), seconds, SAMPLE_RATE, rng)
-    if manner == 'soundfont':
-        part = midi.Part(midi.DRUM_CHANNEL, int(rng.choice(DRUM_PROGRAMS)), kits.gm_notes(hits, rng))
-        font = midi.find_soundfont(_one(rng, sources.soundfonts))
-        audio += midi.play([part], font, seconds, SAMPLE_RATE, reverb=rng.random() < 0.3)
-    if manner in ('loop', 'both'):
-        loop = kits.play_loop(kits.sonic_pi_samples(_one(rng, sources.loops))[0], song, SAMPLE_RATE, rng)
-        audio += effects.normalise(loop, -20 if manner == 'loop' else -27)
-    return effects.finish(audio, SAMPLE_RATE, rng, room=0.5, centred=False)
+def render_song(split: str, number: int, plan: BankPlan) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The stems of one song, int16 (samples, 2), and what there is to know about it."""
+    sources = HELD_OUT if split == 'test' else training_sources()
+    root = np.random.SeedSequence([plan.seed, SPLITS.index(split), number])
+    composing, mixing, *parts = (np.random.default_rng(s) for s in root.spawn(2 + len(STEMS)))
+    song = score.compose(composing, plan.seconds, list(grooves.GROOVES))
+    absent = [split == 'train' and mixing.random() < ABSENT[stem] for stem in STEMS]
+    if sum(absent) > 2:
+        absent = [False] * len(STEMS)
+    stems, described = [], {}
+    for stem, rng, missing in zip(STEMS, parts, absent, strict=True):
+        silence = np.zeros((round(plan.seconds * SAMPLE_RATE), 2), np.float32)
+        take = Take(silence, []) if missing else RENDERERS[stem](song, sources, rng)
+        level_db = float(mixing.normal(LEVEL_DB[stem], LEVEL_SPREAD_DB))
+        resting = mixing.random() < PAUSES
+        audio = _rest(take.audio, song, mixing) if resting else take.audio
+        stems.append(audio * np.float32(10 ** (level_db / 20)))
+        described[stem] = {'sounds': take.sounds, 'level_db': round(level_db, 2)}
+    about = {'tempo': round(song.tempo, 2), 'key': song.key, 'groove': song.groove, 'stems': described}
+    return dict(zip(STEMS, mix(np.stack(stems), mixing), strict=True)), about
 
 
-def render_bass(song: score.Song, sources: Sources, rng: np.random.Generator) -> np.ndarray:
-    """A bass take, from a soundfont or synthesised."""
-    notes = score.bass_part(song, rng)
-    if sources.synths and rng.random() < 0.35:
-        audio = synths.play_synth(notes, synths.draw_timbre(rng, bass=True), song.seconds, SAMPLE_RATE)
-    else:
-        part = midi.Part(0, int(rng.choice(BASS_PROGRAMS)), notes)
-        font = midi.find_soundfont(_one(rng, sources.soundfonts))
-        audio = midi.play([part], font, song.seconds, SAMPLE_RATE, reverb=False)
-    return effects.finish(audio, SAMPLE_RATE, rng, room=0.12, centred=True)
+def write_song(bank: Path, split: str, number: int, plan: BankPlan) -> bool:
+    """Render a song into its folder, which appears whole; False where it is there already."""
+    folder = bank / split / f'song-{number:05d}'
+    if folder.exists():
+        return False
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for stale in folder.parent.glob(f'.{folder.name}.*'):
+        shutil.rmtree(stale, ignore_errors=True)
+    stems, about = render_song(split, number, plan)
+    temporary = folder.with_name(f'.{folder.name}.{os.getpid()}')
+    temporary.mkdir()
+    mixture = np.sum(list(stems.values()), axis=0, dtype=np.int32).astype(np.int16)
+    for name, audio in {'mixture': mixture, **stems}.items():
+        soundfile.write(temporary / f'{name}.wav', audio, SAMPLE_RATE, subtype='PCM_16')
+    (temporary / 'song.json').write_text(json.dumps(about, indent=1) + '\n', encoding='utf-8')
+    temporary.rename(folder)
+    return True
 
 
-def _other_layer(song: score.Song, sources: Sources, rng: np.random.Generator) -> np.ndarray:
-    family = str(rng.choice(list(OTHER_PROGRAMS), p=[0.28, 0.28, 0.14, 0.14, 0.1, 0.06]))
-    program = int(rng.choice(OTHER_PROGRAMS[family]))
-    distorted = program in DISTORTED_GUITARS
-    if distorted or rng.random() < (0.3 if family == 'winds' else 0.65):
-        notes = score.chord_part(song, rng, int(rng.choice([2, 3] if distorted else [3, 4, 4, 5])), power=distorted)
-    else:
-        low = int(rng.integers(48, 72))
-        notes = score.melody_part(song, rng, low, low + int(rng.integers(13, 22)), float(rng.uniform(0.2, 1)))
-    if sources.synths and family == 'synths' and rng.random() < 0.6:
-        audio = synths.play_synth(notes, synths.draw_timbre(rng, bass=False), song.seconds, SAMPLE_RATE)
-    else:
-        font = midi.find_soundfont(_one(rng, sources.soundfonts))
-        audio = midi.play([midi.Part(0, program, notes)], font, song.seconds, SAMPLE_RATE, reverb=rng.random() < 0.3)
-    return effects.finish(audio, SAMPLE_RATE, rng, room=0.5, centred=False)
-
-
-def render_other(song: score.Song, sources: Sources, rng: np.random.Generator) -> np.ndarray:
-    """An accompaniment take: one to four instruments."""
-    layers = int(rng.choice([1, 2, 3, 4], p=[0.3, 0.35, 0.25, 0.1]))
-    parts = [_other_layer(song, sources, rng) * 10 ** (rng.normal(0, 4) / 20) for _ in range(layers)]
-    return effects.normalise(np.stack(parts).sum(axis=0), -20.0)
-
-
-def _vocal_range(voice: voices.Voice, rng: np.random.Generator) -> tuple[int, int]:
-    low = int(rng.integers(53, 63) if voice.female else rng.integers(43, 56))
-    return low, low + int(rng.integers(13, 18))
-
-
-def render_vocals(song: score.Song, sources: Sources, rng: np.random.Generator) -> np.ndarray:
-    """A vocal take: a lead voice, often doubled or with harmonies, now and then spoken."""
-    natural = [voice for voice in sources.voices if voice.program != 'espeak-ng']
-    pool = natural if natural and rng.random() < 0.5 else list(sources.voices)
-    voice = pool[int(rng.integers(len(pool)))]
-    audio, rate = voices.speak(voice, voices.draw_words(rng, 30), rng)
-    if rng.random() < 0.07:
-        samples = round(song.seconds * SAMPLE_RATE)
-        spoken = voices.brighten(voices.soxr.resample(audio, rate, SAMPLE_RATE), SAMPLE_RATE, rate, rng).astype(
-            np.float32
-        )
-        taken = np.tile(spoken, -(-samples // len(spoken)))[:samples]
-        return effects.finish(np.repeat(taken[:, np.newaxis], 2, axis=1), SAMPLE_RATE, rng, room=0.5, centred=True)
-    speech = voices.analyse(audio, rate)
-    melody = score.melody_part(song, rng, *_vocal_range(voice, rng), density=float(rng.uniform(0.1, 0.9)))
-    throat = float(np.clip(rng.normal(1.0, 0.08), 0.8, 1.25))
-    intervals = [[0], [0, 0], [0, 4], [0, 3, 7], [0, -12], [0, 0, 0, 12]]
-    takes: list[np.ndarray] = []
-    for interval in intervals[int(rng.choice(len(intervals), p=[0.55, 0.17, 0.1, 0.06, 0.06, 0.06]))]:
-        notes = [
-            note._replace(pitch=note.pitch + interval, start=note.start + abs(rng.normal(0, 0.012))) for note in melody
-        ]
-        dry = voices.sing(speech, notes, song.seconds, SAMPLE_RATE, throat * float(rng.normal(1, 0.02)), rng)
-        side = 0.0 if not takes else float(rng.uniform(-0.8, 0.8))
-        takes.append(effects.pan(effects.normalise(dry, -20 if not takes else -24), side, 1.0))
-    return effects.finish(np.stack(takes).sum(axis=0), SAMPLE_RATE, rng, room=0.7, centred=True)
-
-
-RENDERERS: dict[str, Callable[[score.Song, Sources, np.random.Generator], np.ndarray]] = {
-    'vocals': render_vocals,
-    'drums': render_drums,
-    'bass': render_bass,
-    'other': render_other,
-}
-
-
-def render_song(folder: Path, split: str, number: int, seed: int) -> list[Path]:
-    """Render the takes of one song that are not there yet; every file appears whole or not at all."""
-    sources = HELD_OUT if split == 'held-out' else training_sources()
-    root = np.random.SeedSequence([seed, SPLITS.index(split), number])
-    plan, *parts = (np.random.default_rng(s) for s in root.spawn(1 + len(STEMS)))
-    song = score.compose(plan, TAKE_SECONDS)
-    written = []
-    for stem, rng in zip(STEMS, parts, strict=True):
-        path = folder / split / stem / f'{number:05d}.wav'
-        if path.exists():
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-        audio = RENDERERS[stem](song, sources, rng)
-        soundfile.write(temporary, audio, SAMPLE_RATE, subtype='PCM_16', format='WAV')
-        temporary.replace(path)
-        written.append(path)
-    return written
-
-
-def render_bank(folder: Path, hours: float, held_out_hours: float, workers: int, seed: int) -> int:
-    """Render both splits with several processes; the number of takes written."""
-    jobs = [
-        (folder, split, number, seed)
-        for split, amount in (('held-out', held_out_hours), ('train', hours))
-        for number in range(round(amount * 3600 / TAKE_SECONDS))
-    ]
-    takes = 0
-    with concurrent.futures.ProcessPoolExecutor(workers) as pool:
-        for done, written in enumerate(pool.map(render_song, *zip(*jobs, strict=True)), start=1):
-            takes += len(written)
-            if done % 20 == 0 or done == len(jobs):
-                logger.info('rendered %d of %d songs', done, len(jobs))
-    return takes
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line of the renderer; exit status 0, or 2 with one line where something is missing."""
-    parser = argparse.ArgumentParser(
-        prog='python -m stembeam.model.training.render_bank', description=__doc__.split('\n')[0]
-    )
-    parser.add_argument('--out', type=Path, required=True, help='folder of the bank')
-    parser.add_argument('--hours', type=float, default=2.0, help='hours per stem to train on')
-    parser.add_argument('--held-out-hours', type=float, default=0.2, help='hours per stem of held-out sounds')
-    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes')
-    parser.add_argument('--seed', type=int, default=1)
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
+def _claim(bank: Path, plan: BankPlan) -> None:
+    """Raises UsageError where the folder holds songs of another plan, which these would be mixed up with."""
+    path = bank / DATASET_FILE
+    if not path.exists():
+        if any((bank / split).exists() for split in SPLITS):
+            raise UsageError(f'{bank}: has songs but no {DATASET_FILE}: generate into another folder')
+        return
     try:
-        takes = render_bank(options.out, options.hours, options.held_out_hours, options.workers, options.seed)
-    except UsageError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    print(f'{options.out}: {takes} takes written')
-    return 0
+        found = json.loads(path.read_text(encoding='utf-8'))
+        theirs = (found['recipe'], found['seed'], found['seconds_per_song'])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f'{path}: not the description of a generated data set ({error!r}): delete it') from error
+    if theirs != (RECIPE, plan.seed, plan.seconds):
+        made = 'recipe {}, seed {}, {:g} seconds per song'.format(*theirs)
+        raise UsageError(f'{path}: made with {made}: ask for the same, or generate into another folder')
 
 
-if __name__ == '__main__':
-    sys.exit(main())
+def write_dataset(bank: Path, plan: BankPlan) -> None:
+    """Write the description of the whole bank; it counts the songs that are there."""
+    songs = {split: len(list((bank / split).glob('song-*'))) for split in SPLITS}
+    about = {
+        'recipe': RECIPE,
+        'seed': plan.seed,
+        'seconds_per_song': plan.seconds,
+        'sample_rate': SAMPLE_RATE,
+        'stems': STEMS,
+        'songs': songs,
+        'hours': {split: round(count * plan.seconds / 3600, 3) for split, count in songs.items()},
+        'sounds': {'train': describe(training_sources()), 'test': describe(HELD_OUT)},
+        'packages': package_versions(),
+    }
+    temporary = bank / f'.{DATASET_FILE}.{os.getpid()}'
+    temporary.write_text(json.dumps(about, indent=1) + '\n', encoding='utf-8')
+    temporary.replace(bank / DATASET_FILE)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def generate_bank(bank: Path, plan: BankPlan, workers: int, tell: Callable[[str], None] = lambda line: None) -> int:
+    """Render what is missing of a bank with several processes; how many songs that was. `tell` gets progress lines.
+
+    Raises:
+      UsageError: a sound package is missing, or the folder holds songs of another plan.
+    """
+    require_sounds()
+    _claim(bank, plan)
+    bank.mkdir(parents=True, exist_ok=True)
+    write_dataset(bank, plan)
+    jobs, started, written = list(plan.jobs()), time.monotonic(), 0
+    context = multiprocessing.get_context('spawn')
+    pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_end_with_parent)
+    try:
+        futures = [pool.submit(write_song, bank, split, number, plan) for split, number in jobs]
+        for done, future in enumerate(concurrent.futures.as_completed(futures), start=1):
+            written += future.result()
+            if done % 20 == 0 or done == len(jobs):
+                tell(f'{done} of {len(jobs)} songs after {time.monotonic() - started:.0f} s')
+    finally:
+        pool.shutdown(cancel_futures=True)
+    write_dataset(bank, plan)
+    return written

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .midi import SLIDE_SECONDS, VIBRATO_DELAY
 from .score import Note
 
 
@@ -36,27 +37,32 @@ def draw_timbre(rng: np.random.Generator, bass: bool) -> Timbre:
     return Timbre(
         slope=float(rng.uniform(0.6, 1.6)),
         odd_only=float(rng.choice([0.0, 0.5, 1.0])),
-        brightness=float(rng.uniform(1.5, 24.0 if bass else 30.0)),
+        brightness=float(np.exp(rng.uniform(np.log(1.5), np.log(20.0))) if bass else rng.uniform(1.5, 30.0)),
         closing=float(rng.uniform(0.5, 8.0)) if plucked else float(rng.uniform(0.0, 1.0)),
         attack=float(rng.uniform(0.002, 0.02)) if plucked or bass else float(rng.uniform(0.01, 0.4)),
         release=float(rng.uniform(0.02, 0.15)) if bass else float(rng.uniform(0.03, 0.6)),
         decay=float(rng.uniform(0.5, 5.0)) if plucked else float(rng.uniform(0.0, 0.6)),
         detune=float(rng.uniform(0, 8 if bass else 20)),
-        vibrato=float(rng.choice([0.0, 0.0, rng.uniform(3, 20)])),
+        vibrato=float(rng.choice([0.0, 0.0, rng.uniform(5, 50)])),
         sub=float(rng.uniform(0, 0.8)) if bass and rng.random() < 0.4 else 0.0,
     )
 
 
 def _tone(note: Note, timbre: Timbre, sample_rate: int, samples: int) -> np.ndarray:
-    time = np.arange(samples, dtype=np.float32) / sample_rate
+    time = np.arange(samples) / sample_rate
     frequency = 440.0 * 2 ** ((note.pitch - 69) / 12)
-    wobble = timbre.vibrato / 1200 * np.log(2) * frequency / 5.5 * (1 - np.cos(2 * np.pi * 5.5 * time))
+    late = np.clip((time - VIBRATO_DELAY) / 0.3, 0, 1)
+    cents = timbre.vibrato * late * np.sin(2 * np.pi * 5.5 * time) + 100 * note.slide * np.exp(-time / SLIDE_SECONDS)
+    seconds = np.cumsum(2 ** (cents / 1200)) / sample_rate  # that pass at the note's own pitch
     open_to = 1 + (timbre.brightness - 1) * np.exp(-timbre.closing * time) * (note.velocity / 100)
+    open_to = open_to.astype(np.float32)
     sides = []
-    for cents in (-timbre.detune / 2, timbre.detune / 2):
-        tuned = frequency * 2 ** (cents / 1200)
-        phase = (2 * np.pi * (tuned * time + wobble)).astype(np.float32)
-        wave = timbre.sub * np.sin(phase / 2)
+    for apart in (-timbre.detune / 2, timbre.detune / 2):
+        tuned = frequency * 2 ** (apart / 1200)
+        phase = (2 * np.pi * (tuned * seconds % 1)).astype(
+            np.float32
+        )  # small numbers: single precision is exact enough
+        wave = (timbre.sub * np.sin(np.pi * tuned * seconds)).astype(np.float32)
         for k in range(1, int(min(timbre.brightness * 2, 15000 / tuned)) + 1):
             weight = k**-timbre.slope * (1 - timbre.odd_only * (k % 2 == 0))
             if weight > 0:
