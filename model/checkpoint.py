@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -115,17 +116,28 @@ def is_checkpoint(folder: str) -> bool:
     return os.path.isfile(os.path.join(folder, 'checkpoint'))
 
 
-def _checkpoint_prefix(folder: str) -> str:
-    """The path prefix of the newest checkpoint in a folder, as its `checkpoint` file names it."""
-    tf = _tensorflow()
+def named_checkpoint(text: str) -> str | None:
+    """What the text of a file `checkpoint` names as the newest: a path prefix, relative to the file's folder."""
+    found = re.search(r'^\s*model_checkpoint_path:\s*"([^"]+)"', text, re.MULTILINE)
+    return None if found is None else found[1]
 
-    prefix = tf.train.latest_checkpoint(folder)
-    if prefix is None:
-        raise UsageError(
-            f'checkpoint {folder}: its file `checkpoint` does not name one that is there: '
-            'copy the .index and .data files of the model beside it'
-        )
-    return prefix
+
+def checkpoint_prefix(folder: str) -> str:
+    """The path prefix of the newest checkpoint in a folder, as its `checkpoint` file names it."""
+    try:
+        with open(os.path.join(folder, 'checkpoint'), encoding='utf-8') as file:
+            named = named_checkpoint(file.read())
+    except (OSError, ValueError):  # ValueError: not text
+        named = None
+    # A copied folder may still name the place that it was copied from.
+    for path in () if named is None else (named, os.path.basename(named)):
+        prefix = os.path.join(folder, path)
+        if os.path.isfile(f'{prefix}.index'):
+            return prefix
+    raise UsageError(
+        f'checkpoint {folder}: its file `checkpoint` does not name one that is there: '
+        'copy the .index and .data files of the model beside it'
+    )
 
 
 def read_weights(config: ModelConfig, source: str) -> dict[str, np.ndarray]:
@@ -150,7 +162,7 @@ def read_weights(config: ModelConfig, source: str) -> dict[str, np.ndarray]:
 def _read_checkpoint(config: ModelConfig, folder: str) -> dict[str, np.ndarray]:
     tf = _tensorflow()
 
-    prefix = _checkpoint_prefix(folder)
+    prefix = checkpoint_prefix(folder)
     try:
         reader = tf.train.load_checkpoint(prefix)
         check_variables(config, reader.get_variable_to_shape_map(), folder)
@@ -183,6 +195,30 @@ def write_npz(path: str, weights: Mapping[str, np.ndarray], dtype: type[np.float
     os.replace(temporary, path)
 
 
+def write_checkpoint(folder: str, weights: Mapping[str, np.ndarray], global_step: int) -> None:
+    """Write weights as Spleeter's releases have them: `checkpoint`, `model.index`, `model.data-00000-of-00001`.
+
+    Args:
+      folder: is there, and empty.
+      weights: by Spleeter's names, all that `expected_variables` lists.
+      global_step: how many steps the weights were trained for.
+    """
+    tf = _tensorflow()
+
+    tensors = {name: tf.constant(value, tf.float32) for name, value in weights.items()}
+    tensors['global_step'] = tf.constant(global_step, tf.int64)
+    names = sorted(tensors)
+    tf.raw_ops.SaveV2(
+        prefix=os.path.join(folder, 'model'),
+        tensor_names=names,
+        shape_and_slices=[''] * len(names),
+        tensors=[tensors[name] for name in names],
+    )
+    # Paths relative to the folder, so that it can be moved.
+    with open(os.path.join(folder, 'checkpoint'), 'w', encoding='utf-8') as file:
+        file.write('model_checkpoint_path: "model"\nall_model_checkpoint_paths: "model"\n')
+
+
 def model_variables(model: object) -> Iterator[tuple[str, object]]:
     """(Spleeter name, Keras variable) of every weight that the network reads."""
     for layer in model.layers:  # type: ignore[attr-defined]
@@ -211,7 +247,7 @@ def fingerprint_weights(source: str) -> str:
     if source.endswith('.npz'):
         files = [source]
     else:
-        prefix = _checkpoint_prefix(source)
+        prefix = checkpoint_prefix(source)
         folder, base = os.path.split(prefix)
         files = sorted(
             os.path.join(folder, name)

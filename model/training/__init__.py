@@ -1,14 +1,21 @@
-"""Training of the bundled model: generated music, random mixtures of its stems, and the training loop.
+"""Training: the generated data set of the bundled model, and the training loop for any data set.
 
-The recipe, from an empty folder (`apt install fluidsynth fluid-soundfont-gm timgm6mb-soundfont
-musescore-general-soundfont hydrogen-drumkits sonic-pi-samples espeak-ng festival festvox-us-slt-hts flite`, `pip
-install 'stembeam[train]'`):
+The recipe of `mini`, from an empty folder (`apt install` what `sounds.PACKAGES` names, `pip install
+'stembeam[train]'`):
 
-    python -m stembeam.model.training.render_bank --out BANK --hours 2
-    python -m stembeam.model.training.train --bank BANK --out FOLDER --minutes 40
+    stembeam generate BANK
+    stembeam prepare BANK --chunk-duration 10 --validation-share 0.05 -o SHARDS
+    stembeam train --config configs/training/mini.json --shards SHARDS -o MODEL
+    stembeam evaluate BANK --model MODEL -o SCORES
+    python -m stembeam.model.training.card RECORDING... --model MODEL --picture PAIR.png
 
-`score` composes, `midi` and `kits` play it on recorded instruments, `synths` and `voices` make the sounds that
-soundfonts lack, `effects` gives takes the sound of a record, `render_bank` writes them to disk, `mixing` mixes them
-at random, `train` fits the network, `join` puts networks of single stems together and `evaluate` scores them.
+The generator: `score`, `grooves` and `accompaniment` compose; `midi` and `kits` play it on recorded instruments,
+`plucked` and `synths` on computed ones; `speakers` speak, `voices` takes their speech apart and `singing` puts it on a
+melody; `effects`, `rooms` and `chains` make takes sound like records; `stems` puts one take together from `sounds`, and
+`render_bank` writes songs.
+
+The training: `settings` reads a configuration; `shards`, `tables` and `sources` are where chunks come from; `inputs`
+and `augment` make batches of them; `trainer` runs the steps. `card` is for model cards.
+
 Nothing is imported here, so that importing one part does not load TensorFlow.
 """
