@@ -17,6 +17,12 @@ from .exit_status import BAD_USAGE, INTERRUPTED, OK, RUN_FAILED
 # Command -> (its words, what it does): the module is commands/<command>.py.
 COMMANDS = {
     'separate': ('INPUT... -o OUT', 'separate a corpus into stems, with features'),
+    'models': ('list | fetch | show', 'separation models: which there are, and bringing them here'),
+    'prepare': ('DATASET... -o SHARDS', 'cut data sets of isolated stems into shards to train on'),
+    'train': ('--config CONFIG.json -o MODEL', 'train a model on shards or a table of songs, or train one further'),
+    'export': ('MODEL -o FOLDER', 'a model as the checkpoint that Spleeter loads'),
+    'evaluate': ('DATASET -o OUT', 'score a model, or stems, on a data set, beside the numbers of the paper'),
+    'generate': ('BANK', 'render generated songs with their stems to train on'),
     'example': ('FOLDER', 'write three short generated songs to try it on'),
 }
 

@@ -10,32 +10,31 @@ import importlib.metadata
 import json
 import platform
 import time
-from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 import apache_beam as beam
 
-from ..model.errors import RunError, UsageError
-from ..model.features.columns import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
-from ..model.store import ModelFiles, resolve_model
-from ..transforms.addresses import shown, to_uri
+from ..model.errors import RunError
+from ..model.store import stage_model
+from ..transforms.addresses import shown
 from ..transforms.completion import list_records, record_path, track_key
-from ..transforms.formats import check_format, output_rate
 from ..transforms.job import SeparateJob
-from ..transforms.listing import Listing, read_listing
+from ..transforms.listing import Listing
 from ..transforms.manifest import TRACKS_PER_SHARD, Tables, joined_types, listing_types, table_files
-from ..transforms.naming import check_distinct, check_pattern, stem_path
+from ..transforms.naming import LAYOUTS
 from ..transforms.planning import PLAN_FILE, Totals
-from ..transforms.records import Completed, Track
-from ..transforms.storage import Storage
+from ..transforms.records import Completed
+from ..transforms.storage import PRIVATE, Storage
 from ..transforms.writing import PARTS
+from .checks import check_places, make_job, read_inputs
 from .execution import execute
 from .progress import Progress, Watch, clock
 from .runners import Placement, available_cores, place
 from .separate import build_separate
 
 RUN_FILE = 'run.json'
+MODELS = f'{PRIVATE}/models'  # where workers on other machines read them
 PACKAGES = ('stembeam', 'apache-beam', 'tensorflow', 'keras', 'numpy', 'soundfile', 'av', 'soxr', 'pyarrow', 'fsspec')
 
 
@@ -52,60 +51,6 @@ class Outcome:
     ignored: dict[str, int]  # extension -> files of input folders that were not taken for audio
 
 
-def _choose_stems(model: ModelFiles, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
-    known = model.config.instruments
-    unknown = [name for name in wanted or () if name not in known]
-    if unknown or wanted == ():
-        raise UsageError(
-            f'--stems: model {model.name} has no stem {", ".join(map(repr, unknown)) or "of no name"}: '
-            f'it has {", ".join(known)}'
-        )
-    return tuple(name for name in known if wanted is None or name in wanted)
-
-
-def make_job(options: argparse.Namespace, streams: int) -> SeparateJob:
-    """The job that options describe.
-
-    Raises:
-      UsageError: whatever is wrong with model, stems, format or output folder; nothing has been written then.
-    """
-    if not options.output:
-        raise UsageError('no output folder: name one with -o')
-    check_pattern(options.filename_format)
-    model = resolve_model(options.model)
-    config = model.config
-    rate = output_rate(options.format, config.sample_rate, options.sample_rate)
-    bitrate = check_format(options.format, options.bitrate, rate, config.channels)
-    if options.features and not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
-        raise UsageError(
-            f'features of stems at {rate} Hz are not defined, only from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz: '
-            'choose another --sample-rate, or --no-features'
-        )
-    model.check()
-    if options.decoder == 'tfio':
-        from ..transforms.tfio_decoding import check_tfio
-
-        check_tfio()
-    return SeparateJob(
-        storage=Storage.at(options.output),
-        model=model,
-        instruments=_choose_stems(model, options.stems),
-        format=options.format,
-        bitrate=bitrate,
-        output_rate=rate,
-        features=options.features,
-        offset=options.offset,
-        duration=options.duration,
-        filename_format=options.filename_format,
-        allow_truncated=options.allow_truncated,
-        decoder=options.decoder,
-        overwrite=options.overwrite,
-        chunks_per_segment=options.chunks_per_segment,
-        batch_size=options.batch_size,
-        streams=streams,
-    )
-
-
 def separate(options: argparse.Namespace, beam_options: dict[str, Any]) -> Outcome:
     """Run `separate`.
 
@@ -114,29 +59,14 @@ def separate(options: argparse.Namespace, beam_options: dict[str, Any]) -> Outco
       RunError: the run could not go on; complete tracks are kept.
     """
     placement = place(options.runner, options.workers or available_cores(), beam_options)
+    listing = read_inputs(options)  # before a model is fetched for nothing
     job = make_job(options, placement.streams)
-    if job.storage.root in (to_uri(text).rstrip('/') for text in options.inputs):
-        raise UsageError(
-            f'{job.storage.root} is both input and output folder: choose another with -o, one in it will do'
-        )
-    listing = read_listing(options.inputs, exclude=[job.storage.root])
-    check_distinct(listing.tracks, job.filename_format, job.instruments, job.stem_format.codec)
-    _check_inputs_are_kept(listing.tracks, job)
+    check_places(listing.tracks, job)
     job.storage.check_writable()
+    if not placement.is_local:
+        # Workers elsewhere read the model from where they write: never from this machine, nor from the internet.
+        job = dataclasses.replace(job, model=stage_model(job.model, job.storage.url(MODELS)))
     return _run(job, listing, placement, options)
-
-
-def _check_inputs_are_kept(tracks: Sequence[Track], job: SeparateJob) -> None:
-    """UsageError if a stem would overwrite an input, which only one in the output folder can come to."""
-    within = {track.uri for track in tracks if track.uri.startswith(f'{job.storage.root}/')}
-    for track in tracks if within else ():
-        for name in job.instruments:
-            path = stem_path(job.filename_format, track.track_id, name, job.stem_format.codec)
-            url = job.storage.url(f'stems/{path}')
-            if url in within:
-                raise UsageError(
-                    f'the input {shown(url)} would be overwritten by a stem: choose another folder with -o'
-                )
 
 
 def _run(job: SeparateJob, listing: Listing, placement: Placement, options: argparse.Namespace) -> Outcome:
@@ -164,7 +94,7 @@ def _run(job: SeparateJob, listing: Listing, placement: Placement, options: argp
         storage.remove(path)
     _forget_parts(storage, listing)
     outcome = _outcome(tables, listing, time.time() - began)
-    run.update(dataclasses.asdict(outcome), finished=_now())
+    run.update(dataclasses.asdict(outcome), finished=now())
     storage.write_bytes(RUN_FILE, json.dumps(run, indent=1).encode())
     return outcome
 
@@ -226,7 +156,8 @@ def _read_failures(tables: Tables) -> list[dict[str, Any]]:
     return [json.loads(line) for path in paths for line in storage.read_bytes(path).splitlines()]
 
 
-def _now() -> str:
+def now() -> str:
+    """The time, for run.json."""
     return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
 
@@ -237,15 +168,20 @@ def _version(package: str) -> str | None:
         return None
 
 
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that results depend on, for run.json."""
+    return {'python': platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
 def _describe(job: SeparateJob, listing: Listing, options: argparse.Namespace) -> dict[str, Any]:
     """run.json: what was asked for, with what, and when."""
     return {
         'options': vars(options),
         'results': job.results(),
         'model': {'name': job.model.name, 'sha256': job.model.fingerprint, 'config': job.model.config.to_json()},
-        'versions': {'python': platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        'versions': versions(),
         'tracks': len(listing.tracks),
-        'started': _now(),
+        'started': now(),
     }
 
 
@@ -256,7 +192,7 @@ def summary(outcome: Outcome, options: argparse.Namespace) -> str:
     lines = [
         f'done {outcome.done}, skipped {outcome.skipped} (complete already), failed {outcome.failed}: '
         f'{clock(outcome.audio)} of audio in {clock(outcome.elapsed)}, {speed}',
-        f'stems      {out}/stems',
+        f'stems      {out}/{LAYOUTS[options.layout].folder}'.rstrip('/'),
         *([f'features   {out}/features'] if options.features else []),
         f'manifest   {out}/manifest-*.parquet',
     ]

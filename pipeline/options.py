@@ -1,14 +1,18 @@
-"""The options of `stembeam separate`, each declared once: name, type, default, help."""
+"""The options of `stembeam separate`, each declared once: name, type, default, help.
+
+Spleeter's own names are taken too: its short flags are the short flags of ours, its long ones are not shown.
+"""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
+from ..model.method import HIGH_BANDS, MASKS, RESIDUAL, Method
 from ..model.store import DEFAULT_MODEL
 from ..transforms.formats import FORMATS
-from ..transforms.naming import DEFAULT_PATTERN
-from .parsing import Parser, count, names, parse_with_beam, positive_seconds, seconds
+from ..transforms.naming import LAYOUTS
+from .parsing import Parser, count, names, parse_with_beam, positive_seconds, seconds, share
 
 
 def add_separate_options(parser: argparse.ArgumentParser) -> None:
@@ -22,28 +26,113 @@ def add_separate_options(parser: argparse.ArgumentParser) -> None:
         "column 'uri'; local or of any fsspec file system; - reads a list from standard input",
     )
     add('-o', '--output', metavar='OUT', help='output folder, local or an fsspec URL')
-    add('--model', default=DEFAULT_MODEL, help=f'{DEFAULT_MODEL}, a model folder, or a Spleeter JSON file')
+    add_model_options(parser.add_argument_group('model and method'))
+    _add_stem_options(parser.add_argument_group('stems'))
+    _add_track_options(parser.add_argument_group('tracks'))
+    _add_run_options(parser.add_argument_group('run'))
+    _add_spleeter_names(parser)
+
+
+def add_model_options(group: argparse._ArgumentGroup) -> None:
+    """Declare what chooses a model and the method of separation (see `method_of`)."""
+    add = group.add_argument
+    add(
+        '-p',
+        '--model',
+        metavar='MODEL',
+        default=DEFAULT_MODEL,
+        help="mini; Spleeter's 2stems, 4stems or 5stems, also with -16kHz behind and spleeter: in front; a model "
+        f'folder; a Spleeter JSON file; an fsspec URL of one (default: {DEFAULT_MODEL}); see stembeam models',
+    )
+    add(
+        '--model-store', metavar='DIR', help='folder of fetched models (default: $STEMBEAM_MODELS or ~/.cache/stembeam)'
+    )
+    add('--model-mirror', metavar='URL', help="folder or URL to fetch models from, in place of Spleeter's release page")
     add('--stems', type=names, metavar='NAMES', help='stems to write, separated by commas (default: all)')
-    add('--format', default='wav', metavar='FORMAT', help=f'of the stems: {", ".join(FORMATS)} (default: wav, 16 bit)')
-    add('--bitrate', metavar='RATE', help="of lossy formats, as in 192k (default: the format's)")
+    add(
+        '--mwf',
+        action='store_true',
+        help="multichannel Wiener filter over each whole track, as Spleeter's; with it no stem has anything above the "
+        'bins that the network sees, unless --high-band says otherwise',
+    )
+    add(
+        '--mwf-iterations', type=count, metavar='N', help="of the Wiener filter, implies --mwf (default: 1, Spleeter's)"
+    )
+    add(
+        '--masks',
+        choices=MASKS,
+        default='ratio',
+        help="ratio: stems share out the mixture (Spleeter's, the default); direct: each network's own estimate, so "
+        "that --stems computes nothing else (not Spleeter's; not for softmax models, nor with --mwf)",
+    )
+    add(
+        '--overlap',
+        type=share,
+        default=0.0,
+        metavar='SHARE',
+        help="share of a chunk that overlaps the next, with cross-faded masks, below 0.5 (default: 0, Spleeter's)",
+    )
+    add(
+        '--high-band',
+        choices=HIGH_BANDS,
+        default='model',
+        help="stems above the bins that the network sees: model: as its configuration says (Spleeter's, the default); "
+        'zeros: nothing; average, octave: the mixture by the mean mask of all seen bins, or of their highest octave',
+    )
+    add(
+        '--residual',
+        action='store_true',
+        help=f"write one more stem, {RESIDUAL}: the mixture minus the stems that are written (not Spleeter's)",
+    )
+
+
+def _add_stem_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add('-c', '--format', default='wav', metavar='FORMAT', help=f'{", ".join(FORMATS)} (default: wav, 16 bit)')
+    add('-b', '--bitrate', metavar='RATE', help="of lossy formats, as in 192k (default: the format's)")
     add('--sample-rate', type=count, metavar='HZ', help="of the stems (default: the model's)")
+    add(
+        '--layout',
+        choices=LAYOUTS,
+        default='stembeam',
+        help='where stems go: stembeam: below OUT/stems; spleeter: where Spleeter puts them, right below OUT '
+        '(default: stembeam)',
+    )
+    patterns = [f'{layout.pattern} in layout {name}' for name, layout in LAYOUTS.items()]
+    add(
+        '-f',
+        '--filename-format',
+        metavar='PATTERN',
+        help=f'of stem files below the folder of the layout (default: {", ".join(patterns)})'.replace('%', '%%'),
+    )
     add(
         '--features',
         action=argparse.BooleanOptionalAction,
         default=True,
         help='compute features of the stems and the mixture (default: yes)',
     )
-    add('--offset', type=seconds, default=0.0, metavar='S', help='seconds of every track to leave out (default: 0)')
-    add('--duration', type=positive_seconds, metavar='S', help='seconds of every track to separate (default: all)')
+
+
+def _add_track_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add(
-        '--filename-format',
-        default=DEFAULT_PATTERN,
-        metavar='PATTERN',
-        help=f'of stem files under OUT/stems (default: {DEFAULT_PATTERN})'.replace('%', '%%'),
+        '-s',
+        '--offset',
+        type=seconds,
+        default=0.0,
+        metavar='S',
+        help='seconds of every track to leave out (default: 0)',
+    )
+    add(
+        '-d', '--duration', type=positive_seconds, metavar='S', help='seconds of every track to separate (default: all)'
     )
     add('--allow-truncated', action='store_true', help='take what there is of files shorter than their header promises')
     add('--decoder', default='auto', choices=['auto', 'soundfile', 'av', 'tfio'], help='audio reader (default: auto)')
     add('--overwrite', action='store_true', help='make tracks again that are complete')
+
+
+def _add_run_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add('--workers', type=count, metavar='N', help='of a local run (default: one for each core)')
     add('--runner', metavar='RUNNER', help="Beam's runner (default: in this process); further options go to Beam")
     add(
@@ -62,12 +151,60 @@ def add_separate_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+# Spleeter's long name -> ours. Its short ones are ours too.
+SPLEETER_NAMES = {
+    '--params_filename': 'model',
+    '--output_path': 'output',
+    '--filename_format': 'filename_format',
+    '--codec': 'format',
+}
+# Spleeter's options that have no counterpart -> what to do.
+SPLEETER_ONLY = {
+    ('-i', '--inputs'): 'name the inputs without it',
+    ('-a', '--adapter'): 'leave it out; every format is read without FFmpeg, and --decoder chooses the reader',
+    ('-B', '--stft-backend'): 'leave it out; there is one transform, with the samples of theirs',
+    ('--verbose',): 'leave it out; progress is shown, and every failure is told',
+}
+
+
+class _NoCounterpart(argparse.Action):
+    """An error that says what to do instead of an option of Spleeter's."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
+        cure = next(cure for options, cure in SPLEETER_ONLY.items() if option in options)
+        parser.error(f"{option} is Spleeter's and has no counterpart here: {cure}")
+
+
+def _add_spleeter_names(parser: argparse.ArgumentParser) -> None:
+    """Options of Spleeter under their own names, not shown in the help."""
+    for name, ours in SPLEETER_NAMES.items():
+        parser.add_argument(name, dest=ours, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    for options in SPLEETER_ONLY:
+        parser.add_argument(
+            *options, nargs='?', action=_NoCounterpart, default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
+
+
+def method_of(options: argparse.Namespace) -> Method:
+    """The method that options describe, not checked against a model yet."""
+    return Method(
+        stems=options.stems,
+        masks=options.masks,
+        mwf_iterations=options.mwf_iterations or int(options.mwf),
+        overlap=options.overlap,
+        high_band=options.high_band,
+        residual=options.residual,
+    )
+
+
 def separate_parser() -> argparse.ArgumentParser:
     """The parser of `stembeam separate`, for our options alone."""
     parser = Parser(
         prog='stembeam separate',
         description='Separate a corpus of audio into stems, with features of every stem.',
-        epilog='Exit status: 0 all done, 3 finished with failures, 2 bad usage, 1 the run itself failed.',
+        epilog="Spleeter's options mean what they mean there, the long ones too (--params_filename, --output_path, "
+        '--filename_format, --codec). Exit status: 0 all done, 3 finished with failures, 2 bad usage, 1 the run itself '
+        'failed.',
         allow_abbrev=False,
     )
     add_separate_options(parser)

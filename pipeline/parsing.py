@@ -38,6 +38,14 @@ def positive_seconds(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """A share of a whole, from 0 up and below 1."""
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) < 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f'{text!r} is not a share: give a number from 0 up and below 1')
+
+
 def count(text: str) -> int:
     """A whole number from 1 up."""
     with contextlib.suppress(ValueError):

@@ -13,7 +13,8 @@ from ..transforms.audio_records import DecodedSegment, SeparatedSegment
 from ..transforms.guarding import Guarded
 from ..transforms.job import SeparateJob
 from ..transforms.manifest import Tables, WriteTables
-from ..transforms.planning import PlanSegments
+from ..transforms.measuring import MeasureTracks
+from ..transforms.planning import PlanTracks, SplitTracks, is_long
 from ..transforms.records import Completed, Part, Track
 from ..transforms.separating import StemModelHandler, decode_segment
 from ..transforms.writing import write_segment
@@ -30,7 +31,7 @@ class SeparateTracks(beam.PTransform):
     """In: Track.  Out: a Separated; the files of every completed track are in OUT."""
 
     def __init__(self, job: SeparateJob, in_order: bool = True) -> None:
-        """`in_order`: see PlanSegments."""
+        """`in_order`: see SplitTracks."""
         super().__init__()
         self.job = job
         self.in_order = in_order
@@ -38,9 +39,12 @@ class SeparateTracks(beam.PTransform):
     def expand(self, tracks: beam.PCollection) -> Separated:
         """Returns a Separated."""
         job = self.job
-        planned = tracks | 'PlanSegments' >> PlanSegments(job, self.in_order)
-        decoded = planned.segments | 'Decode' >> Guarded(
-            decode_segment, job, stage='decode', track_of=lambda segment: segment.planned.track
+        planned = tracks | 'PlanTracks' >> PlanTracks(job)
+        ready = planned.tracks | 'Filter' >> _FilterTracks(job, self.in_order)
+        decoded = (
+            ready.good
+            | 'SplitTracks' >> SplitTracks(job, self.in_order)
+            | 'Decode' >> Guarded(decode_segment, job, stage='decode', track_of=lambda segment: segment.planned.track)
         )
         separated = (
             decoded.good
@@ -56,11 +60,40 @@ class SeparateTracks(beam.PTransform):
         ) | 'AllParts' >> beam.Flatten()
         assembled = parts | 'AssembleTracks' >> AssembleTracks(job)
         whole = written.good | 'Whole' >> beam.Filter(lambda item: isinstance(item, Completed))
+        failures = planned.failures, *ready.failures, decoded.failures, written.failures, assembled.failures
         return Separated(
             completed=(planned.completed, whole, assembled.good) | 'Completed' >> beam.Flatten(),
-            failures=(planned.failures, decoded.failures, written.failures, assembled.failures)
-            | 'Failures' >> beam.Flatten(),
+            failures=failures | 'Failures' >> beam.Flatten(),
         )
+
+
+class _Filtered(NamedTuple):
+    """The outputs of _FilterTracks."""
+
+    good: beam.PCollection  # PlannedTrack: nothing is missing to separate it
+    failures: list[beam.PCollection]  # Failure
+
+
+class _FilterTracks(beam.PTransform):
+    """Makes the Wiener filters of long tracks, if filters are asked for. In: PlannedTrack."""
+
+    def __init__(self, job: SeparateJob, in_order: bool) -> None:
+        super().__init__()
+        self.job = job
+        self.in_order = in_order
+
+    def expand(self, tracks: beam.PCollection) -> _Filtered:
+        job = self.job
+        if not job.method.mwf_iterations:
+            return _Filtered(tracks, [])
+        short = tracks | 'Short' >> beam.Filter(lambda planned: not is_long(planned, job))
+        long = tracks | 'Long' >> beam.Filter(is_long, job)
+        failures = []
+        for iteration in range(1, job.method.mwf_iterations + 1):
+            measured = long | f'Measure{iteration}' >> MeasureTracks(job, iteration, self.in_order)
+            long = measured.good
+            failures.append(measured.failures)
+        return _Filtered((short, long) | 'All' >> beam.Flatten(), failures)
 
 
 def build_separate(

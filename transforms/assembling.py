@@ -61,7 +61,7 @@ def assemble_track(keyed: tuple[str, Iterable[Part]], job: SeparateJob) -> Itera
             job,
             threads=job.streams,
         )
-    job.storage.remove_folder(track_folder(segment))
+    job.storage.remove_folder(track_folder(segment.planned))
 
 
 def _blocks_of(parts: list[Part], name: str, end: int, job: SeparateJob) -> Callable[[], Iterator[np.ndarray]]:

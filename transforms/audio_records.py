@@ -8,12 +8,15 @@ would pickle whole segments just to sample how big they are.
 from __future__ import annotations
 
 import pickle
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
 
 from .records import Segment
+
+if TYPE_CHECKING:  # it brings TensorFlow
+    from ..model.wiener import WienerFilter, WienerSums
 
 
 class DecodedSegment(NamedTuple):
@@ -23,6 +26,7 @@ class DecodedSegment(NamedTuple):
     samples: np.ndarray  # float32 (grid.samples_of(chunks), channels): from grid.start(first_chunk) on, zeros outside
     end: int | None  # the track's number of samples, if its end was reached
     seconds: dict[str, float]  # spent per step
+    wiener: WienerFilter | None = None  # of the track, if it is made before the track is separated
 
     @property
     def chunks(self) -> int:
@@ -35,6 +39,14 @@ class SeparatedSegment(NamedTuple):
 
     decoded: DecodedSegment
     stems: np.ndarray  # float32 (stems, samples, channels): contributions at the same places
+
+
+class MeasuredSegment(NamedTuple):
+    """What a segment contributes to the Wiener filter of its track."""
+
+    segment: Segment
+    sums: WienerSums
+    seconds: float  # spent on it
 
 
 class _AudioCoder(beam.coders.Coder):
@@ -51,6 +63,8 @@ class _AudioCoder(beam.coders.Coder):
             return value.stems.nbytes + value.decoded.samples.nbytes
         if isinstance(value, DecodedSegment):
             return value.samples.nbytes
+        if isinstance(value, MeasuredSegment):
+            return value.sums.covariances.nbytes
         return sum(map(self.estimate_size, value)) if isinstance(value, list) else 1000
 
     def is_deterministic(self) -> bool:
@@ -59,3 +73,4 @@ class _AudioCoder(beam.coders.Coder):
 
 beam.coders.registry.register_coder(DecodedSegment, _AudioCoder)
 beam.coders.registry.register_coder(SeparatedSegment, _AudioCoder)
+beam.coders.registry.register_coder(MeasuredSegment, _AudioCoder)

@@ -1,8 +1,9 @@
 """Writing the samples of one stem to one local file, block by block.
 
-Stands on soundfile (flac, mp3, ogg), PyAV (opus, m4a) and riff.py (wav).  The one idea to know: every encoder writes
-through a `_Sink`, which keeps the OSError of the disk (the libraries lose it) until StemWriter can raise it, and every
-encoder is fed blocks of one size, so that the bytes of a file depend on its samples alone and not on how they arrived.
+Stands on soundfile (flac, mp3, ogg), PyAV (opus, m4a, wma) and riff.py (wav).  The one idea to know: every encoder
+writes through a `_Sink`, which keeps the OSError of the disk (the libraries lose it) until StemWriter can raise it, and
+every encoder is fed blocks of one size, so that the bytes of a file depend on its samples alone and not on how they
+arrived.
 
 What a reader of the file gets back:
   wav, flac    the samples, exactly.
@@ -12,9 +13,11 @@ What a reader of the file gets back:
   opus         the same; libsndfile reads it at the rate that was written, FFmpeg always at 48 kHz.
   m4a          the samples in place.  The edit list holds the exact length, which players and `stream.duration` in
                PyAV obey; FFmpeg's decoder itself does not cut the last frame and gives up to 1023 more samples.
-Lossy codecs get the floats as they are, peaks beyond full scale included.  WAV files beyond 4 GiB are RF64, which
-libsndfile, FFmpeg and audio editors read.  Equal samples give equal bytes, with the same versions of the libraries.
-Memory is constant; m4a alone keeps the index of its frames, 14 MB for an hour.
+  wma          the samples in place with FFmpeg (other decoders may put a frame of silence in front), clipped to full
+               scale, and up to 4095 more at the end: the container holds whole frames.
+The other lossy codecs get the floats as they are, peaks beyond full scale included.  WAV files beyond 4 GiB are RF64,
+which libsndfile, FFmpeg and audio editors read.  Equal samples give equal bytes, with the same versions of the
+libraries.  Memory is constant; m4a alone keeps the index of its frames, 14 MB for an hour.
 """
 
 from __future__ import annotations
@@ -268,6 +271,8 @@ def _open_encoder(sink: _Sink, format: StemFormat, sample_rate: int, channels: i
         return _SoundFileEncoder(sink, sample_rate, channels, 'OGG', 'VORBIS', level)
     if format.codec == 'opus':
         return _AvEncoder(sink, sample_rate, channels, bitrate, 'libopus', 'flt', 'opus', {})
+    if format.codec == 'wma':
+        return _WmaEncoder(sink, sample_rate, channels, bitrate, 'wmav2', 'fltp', 'asf', {})
     # The edit list counts in this unit; the default of milliseconds would cut or add samples at the end.
     options = {'movie_timescale': str(sample_rate)}
     return _AvEncoder(sink, sample_rate, channels, bitrate, 'aac', 'fltp', 'ipod', options)
@@ -373,3 +378,23 @@ class _AvEncoder:
     def finish(self) -> None:
         self._container.mux(self._stream.encode(None))
         self._container.close()
+
+
+class _WmaEncoder(_AvEncoder):
+    """Whole frames between two of silence, without which decoders could make neither the first nor the last one.
+
+    What is beyond full scale is clipped: FFmpeg's encoder refuses to go on at some level above it.
+    """
+
+    def encode(self, block: NDArray[Any]) -> None:
+        if self._position == 0:
+            self._encode_silence()
+        missing = self.block_samples - len(block)
+        super().encode(np.pad(np.clip(block, -1.0, 1.0), ((0, missing), (0, 0))))
+
+    def finish(self) -> None:
+        self._encode_silence()
+        super().finish()
+
+    def _encode_silence(self) -> None:
+        super().encode(np.zeros((self.block_samples, 1 if self._layout == 'mono' else 2), np.float32))

@@ -20,7 +20,7 @@ from ..model.features.extractor import StemFeatures
 from .completion import BEING_REPLACED, DONE, read_record, record_path, write_record
 from .feature_tables import MIXTURE, FrameTable, track_rows
 from .job import SeparateJob
-from .naming import stem_path, track_path
+from .naming import track_path
 from .records import Completed, PlannedTrack
 from .stem_files import StemFile, extract_features, write_stem
 from .storage import full_disk_stops_the_run
@@ -59,8 +59,7 @@ def finish_track(
     """
     began = time.perf_counter()
     storage, track = job.storage, planned.track
-    codec = job.stem_format.codec
-    paths = {name: f'stems/{stem_path(job.filename_format, track.track_id, name, codec)}' for name in stems}
+    paths = {name: job.stem_file(track.track_id, name) for name in stems}
     frames = f'features/frames/{track_path(track.track_id)}.parquet' if job.features else None
     with storage.new_folder() as folder, full_disk_stops_the_run(storage.root):
         made = _make(folder, paths, stems, mixture, job, threads)

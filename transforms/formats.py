@@ -25,6 +25,7 @@ _MPEG_BITRATES = {
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 _AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+_WMA_RATES = (8000, 11025, 16000, 22050, 32000, 44100, 48000)
 _FLAC_RATES = range(1, 655351)
 _VORBIS_RATES = range(8000, VORBIS_MAX_RATE + 1)
 
@@ -59,6 +60,7 @@ FORMATS: dict[str, StemFormat] = {
         StemFormat('ogg', 'ogg', False, _VORBIS_RATES, 160_000, 'float32', None, 'Ogg Vorbis, around 160k'),
         StemFormat('opus', 'opus', False, _OPUS_RATES, 128_000, 'float32', None, 'Ogg Opus, around 128k, at 48 kHz'),
         StemFormat('m4a', 'm4a', False, _AAC_RATES, 192_000, 'float32', None, 'AAC in MP4, around 192k'),
+        StemFormat('wma', 'wma', False, _WMA_RATES, 128_000, 'float32', None, 'Windows Media Audio 2, around 128k'),
     )
 }
 
@@ -155,6 +157,8 @@ def allowed_bitrates(stem_format: StemFormat, sample_rate: int, channels: int) -
         return range(lowest, highest + 1)
     if stem_format.codec == 'opus':
         return range(6000, 256_000 * channels + 1)
+    if stem_format.codec == 'wma':
+        return range(32_000, 192_001)  # asked for more, FFmpeg's encoder wastes it: it takes half as much again
     return range(8000, min(512_000, _AAC_FRAME_BITS * channels * sample_rate // _AAC_FRAME_SAMPLES) + 1)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from typing import Any
 
 from ..model.chunks import ChunkGrid
 from ..model.features.columns import FEATURES_VERSION
+from ..model.method import Method
 from ..model.store import ModelFiles
 from .encoding import FORMATS, StemFormat
-from .naming import DEFAULT_PATTERN
+from .naming import LAYOUTS, Layout, stem_path
 from .storage import Storage
 
 # Stems, features or records made before a change of this number are made again.
@@ -22,6 +24,8 @@ RESULTS_VERSION = 1
 WHOLE_TRACK_CHUNKS = 30
 PART_CHUNKS = 4
 
+SPLEETER_METHOD = Method()  # all its defaults are Spleeter's
+
 
 @dataclasses.dataclass(frozen=True)
 class SeparateJob:
@@ -29,14 +33,15 @@ class SeparateJob:
 
     storage: Storage
     model: ModelFiles
-    instruments: tuple[str, ...]  # the stems that are written, in the model's order
+    method: Method = SPLEETER_METHOD  # which stems, and how they are made
     format: str = 'wav'  # a key of encoding.FORMATS
     bitrate: int | None = None  # bit/s, of lossy formats
     output_rate: int = 44100  # Hz of the stem files
     features: bool = True
     offset: float = 0.0  # seconds of every track that are left out
     duration: float | None = None  # seconds of every track that are separated; None: all
-    filename_format: str = DEFAULT_PATTERN
+    layout: str = 'stembeam'  # a key of naming.LAYOUTS: where stems go in OUT
+    filename_format: str | None = None  # pattern of stem files; None: the layout's
     allow_truncated: bool = False
     decoder: str = 'auto'
     overwrite: bool = False
@@ -44,10 +49,29 @@ class SeparateJob:
     batch_size: int = 1  # chunks in one call of the network
     streams: int = 1  # threads of a process that separate at the same time
 
-    @property
+    @functools.cached_property
+    def instruments(self) -> tuple[str, ...]:
+        """The stems that are written: those chosen, in the model's order, and 'residual' last if it is asked for."""
+        return self.method.outputs(self.model.config)
+
+    @functools.cached_property
     def grid(self) -> ChunkGrid:
         """Where the model's chunks lie in a track."""
-        return ChunkGrid.of(self.model.config)
+        return ChunkGrid.of(self.model.config, self.method.overlap)
+
+    @property
+    def placing(self) -> Layout:
+        """Where stems go in OUT."""
+        return LAYOUTS[self.layout]
+
+    @property
+    def pattern(self) -> str:
+        """The pattern of stem files, below the folder of the layout."""
+        return self.filename_format or self.placing.pattern
+
+    def stem_file(self, track_id: str, instrument: str) -> str:
+        """Where a stem of a track goes, relative to OUT."""
+        return self.placing.folder + stem_path(self.pattern, track_id, instrument, self.stem_format.codec)
 
     @property
     def stem_format(self) -> StemFormat:
@@ -56,6 +80,8 @@ class SeparateJob:
 
     def results(self) -> dict[str, Any]:
         """Everything but the input that decides what the results are: the same values give the same files."""
+        # Which stems, is said by 'stems'; naming all of them and naming none is the same.
+        method = {name: value for name, value in self.method.to_json().items() if name != 'stems'}
         return {
             'version': RESULTS_VERSION,
             'model': self.model.fingerprint,
@@ -67,9 +93,11 @@ class SeparateJob:
             'features_version': FEATURES_VERSION if self.features else None,
             'offset': self.offset,
             'duration': self.duration,
-            'filename_format': self.filename_format,
+            'filename_format': self.pattern,
             'allow_truncated': self.allow_truncated,
             'decoder': self.decoder,
+            **({'layout': self.layout} if self.layout != 'stembeam' else {}),
+            **({'method': method} if method else {}),
         }
 
     def fingerprint(self, track_id: str, uri: str, source: dict[str, Any]) -> str:

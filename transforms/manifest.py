@@ -230,7 +230,7 @@ def _groups(items: Iterable[Any]) -> Iterator[list[Any]]:
     yield group
 
 
-_STAGES = ('plan', 'decode', 'separate', 'write', 'assemble')
+_STAGES = ('plan', 'decode', 'wiener', 'separate', 'write', 'assemble')
 
 
 def first_failures(failures: Iterable[Failure]) -> list[Failure]:

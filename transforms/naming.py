@@ -11,6 +11,7 @@ import itertools
 import re
 import string
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,19 @@ from .addresses import shown
 from .records import Track
 
 DEFAULT_PATTERN = '{track}/{instrument}.{codec}'
+
+
+class Layout(NamedTuple):
+    """Where stems go in the output folder."""
+
+    folder: str  # with '/' at its end, or '' for the output folder itself
+    pattern: str  # of stem files below the folder, unless the user gives one
+
+
+LAYOUTS = {
+    'stembeam': Layout('stems/', DEFAULT_PATTERN),
+    'spleeter': Layout('', '{filename}/{instrument}.{codec}'),  # Spleeter's own default
+}
 FIELDS = ('track', 'instrument', 'codec', 'filename', 'foldername')
 
 MAX_NAME_BYTES = 200  # file systems take 255: there is room for suffixes and temporary names

@@ -1,6 +1,6 @@
 """From tracks to segments: what is complete already is skipped, headers are read, and long tracks are cut.
 
-`plan_track` and `split_track` are plain functions; `PlanSegments` is the transform over them.
+`plan_track` and `split_track` are plain functions; `PlanTracks` and `SplitTracks` are the transforms over them.
 """
 
 from __future__ import annotations
@@ -92,29 +92,40 @@ def split_track(planned: PlannedTrack, job: SeparateJob) -> list[Segment]:
     return [Segment(planned, index, sum(lengths[:index]), length, len(lengths)) for index, length in enumerate(lengths)]
 
 
+def is_long(planned: PlannedTrack, job: SeparateJob) -> bool:
+    """Whether a track has several segments."""
+    return len(job.segment_lengths(job.grid.num_chunks(planned.num_samples))) > 1
+
+
 class Totals(NamedTuple):
     """What a plan adds up to."""
 
     tracks: int = 0
     skipped: int = 0
     seconds: float = 0.0  # of audio, to be separated
+    measured: float = 0.0  # of audio, to be measured for Wiener filters first (see measuring.py)
 
-    def plus(self, item: Completed | PlannedTrack, rate: int) -> Totals:
+    def plus(self, item: Completed | PlannedTrack, job: SeparateJob) -> Totals:
         """With one more planned item."""
         if isinstance(item, Completed):
             return self._replace(skipped=self.skipped + 1)
-        return self._replace(tracks=self.tracks + 1, seconds=self.seconds + item.num_samples / rate)
+        seconds = item.num_samples / job.model.config.sample_rate
+        return self._replace(
+            tracks=self.tracks + 1,
+            seconds=self.seconds + seconds,
+            measured=self.measured + (seconds * job.method.mwf_iterations if is_long(item, job) else 0.0),
+        )
 
 
 class _SumTotals(beam.CombineFn):
-    def __init__(self, rate: int) -> None:
-        self.rate = rate
+    def __init__(self, job: SeparateJob) -> None:
+        self.job = job
 
     def create_accumulator(self) -> Totals:
         return Totals()
 
     def add_input(self, total: Totals, item: Completed | PlannedTrack) -> Totals:  # type: ignore[override]
-        return total.plus(item, self.rate)
+        return total.plus(item, self.job)
 
     def merge_accumulators(self, totals: Iterable[Totals]) -> Totals:  # type: ignore[override]
         return Totals(*(sum(column) for column in zip(*totals, strict=True)))
@@ -124,9 +135,9 @@ class _SumTotals(beam.CombineFn):
 
 
 class Planned(NamedTuple):
-    """The outputs of PlanSegments."""
+    """The outputs of PlanTracks."""
 
-    segments: beam.PCollection  # Segment, longest first, spread over the workers
+    tracks: beam.PCollection  # PlannedTrack
     completed: beam.PCollection  # Completed: tracks that need nothing
     failures: beam.PCollection  # Failure, stage 'plan'
 
@@ -137,26 +148,16 @@ def _publish_totals(totals: Totals, job: SeparateJob) -> Totals:
     return totals
 
 
-def _count(segment: Segment, totals: Totals) -> Segment:
-    """Segments wait for the totals (a side input), so that progress knows the whole before the long work begins."""
-    Metrics.counter('stembeam', 'plan-segments').inc()
-    return segment
-
-
-def _longest_first(segments: Iterable[Segment]) -> list[Segment]:
-    return sorted(segments, key=lambda s: (-s.num_chunks, s.planned.track.track_id, s.index))
+def _after(planned: PlannedTrack, totals: Totals) -> PlannedTrack:
+    """Tracks wait for the totals (a side input), so that progress knows the whole before the long work begins."""
+    return planned
 
 
 @dataclasses.dataclass
-class PlanSegments(beam.PTransform):
-    """Tracks to segments, what is complete already aside.
-
-    In: Track.  Out: a Planned.  `in_order` hands the segments out longest first, for runners that deal them to their
-    workers one by one and for good (the local ones); it gathers the segments in one place.
-    """
+class PlanTracks(beam.PTransform):
+    """In: Track.  Out: a Planned: headers are read, and what is complete already is put aside."""
 
     job: SeparateJob
-    in_order: bool = True
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -171,14 +172,45 @@ class PlanSegments(beam.PTransform):
         )
         totals = (
             planned.good
-            | 'Sum' >> beam.CombineGlobally(_SumTotals(job.model.config.sample_rate))
+            | 'Sum' >> beam.CombineGlobally(_SumTotals(job))
             | 'PublishTotals' >> beam.Map(_publish_totals, job)
         )
-        segments = (
-            planned.good
-            | 'ToDo' >> beam.Filter(lambda item: isinstance(item, PlannedTrack))
-            | 'Split' >> beam.FlatMap(split_track, job)
+        return Planned(
+            tracks=planned.good
+            | 'ToDo' >> beam.Filter(lambda item: isinstance(item, PlannedTrack)).with_output_types(PlannedTrack)
+            | 'AfterTotals' >> beam.Map(_after, beam.pvalue.AsSingleton(totals)).with_output_types(PlannedTrack),
+            completed=planned.good | 'Completed' >> beam.Filter(lambda item: isinstance(item, Completed)),
+            failures=planned.failures,
         )
+
+
+def _split(planned: PlannedTrack, job: SeparateJob) -> list[Segment]:
+    segments = split_track(planned, job)
+    Metrics.counter('stembeam', 'plan-segments').inc(len(segments))
+    return segments
+
+
+def _longest_first(segments: Iterable[Segment]) -> list[Segment]:
+    return sorted(segments, key=lambda s: (-s.num_chunks, s.planned.track.track_id, s.index))
+
+
+@dataclasses.dataclass
+class SplitTracks(beam.PTransform):
+    """In: PlannedTrack.  Out: Segment, spread over the workers.
+
+    `in_order` hands the segments out longest first, for runners that deal them to their workers one by one and for good
+    (the local ones); it gathers the segments in one place.
+    """
+
+    job: SeparateJob
+    in_order: bool = True
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, tracks: beam.PCollection) -> beam.PCollection:
+        """Returns the segments."""
+        segments = tracks | 'Split' >> beam.FlatMap(_split, self.job)
         if self.in_order:
             segments = (
                 segments
@@ -186,10 +218,4 @@ class PlanSegments(beam.PTransform):
                 | 'Together' >> beam.GroupByKey()
                 | 'LongestFirst' >> beam.FlatMap(lambda keyed: _longest_first(keyed[1]))
             )
-        return Planned(
-            segments=segments
-            | 'Count' >> beam.Map(_count, beam.pvalue.AsSingleton(totals))
-            | 'SpreadSegments' >> beam.Reshuffle(),
-            completed=planned.good | 'Completed' >> beam.Filter(lambda item: isinstance(item, Completed)),
-            failures=planned.failures,
-        )
+        return segments | 'SpreadSegments' >> beam.Reshuffle()

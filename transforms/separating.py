@@ -1,24 +1,25 @@
 """The fused middle of the pipeline: a segment's samples are read, and RunInference makes stems of them.
 
-Audio crosses from step to step by reference, never through a shuffle. The model is loaded once per process and shared
-by its threads, which is RunInference's own doing.
+Audio crosses from step to step by reference, never through a shuffle. The model is loaded once per process
+(model_handler.py).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from apache_beam.metrics import Metrics
-from apache_beam.ml.inference.base import ModelHandler
 
 from ..model.errors import TrackError
 from .audio_records import DecodedSegment, SeparatedSegment
 from .decoding import decode_blocks
 from .job import SeparateJob
+from .model_handler import SegmentHandler
 from .records import Part, Segment
+from .wiener_files import read_filter
 from .writing import find_part
 
 # How far beyond its header's promise a file may go on: more than a segment's worth could not be held in memory.
@@ -26,16 +27,30 @@ MOST_UNPROMISED_SECONDS = 600
 
 
 def decode_segment(segment: Segment, job: SeparateJob) -> Iterator[Part | DecodedSegment]:
-    """The samples of a segment, or its Part if a run that was killed has left it.
+    """What is needed to separate a segment, or its Part if a run that was killed has left it.
 
     Raises:
       TrackError: whatever makes the file unreadable.
     """
     part = find_part(segment, job)
-    yield part if part is not None else _read_segment(segment, job)
+    yield part if part is not None else _with_filter(read_segment(segment, job), job)
 
 
-def _read_segment(segment: Segment, job: SeparateJob) -> DecodedSegment:
+def _with_filter(decoded: DecodedSegment, job: SeparateJob) -> DecodedSegment:
+    segment = decoded.segment
+    if segment.num_segments == 1 or not job.method.mwf_iterations:
+        return decoded
+    wiener, seconds = read_filter(segment.planned, job.method.mwf_iterations, job)
+    spent = {'wiener': seconds} if segment.index == 0 else {}  # on the track, so only one segment tells
+    return decoded._replace(wiener=wiener, seconds={**decoded.seconds, **spent})
+
+
+def read_segment(segment: Segment, job: SeparateJob) -> DecodedSegment:
+    """The samples of a segment.
+
+    Raises:
+      TrackError: whatever makes the file unreadable.
+    """
     began = time.perf_counter()
     grid, planned, config = job.grid, segment.planned, job.model.config
     is_last = segment.index == segment.num_segments - 1
@@ -83,29 +98,15 @@ def _read_segment(segment: Segment, job: SeparateJob) -> DecodedSegment:
     )
 
 
-class StemModelHandler(ModelHandler[DecodedSegment, SeparatedSegment, Any]):
-    """Beam's way to our model: loads it once per process and separates batches of segments."""
-
-    def __init__(self, job: SeparateJob) -> None:
-        """The job names the model, the batch size and the threads that will call."""
-        super().__init__()
-        self.job = job
-
-    def load_model(self) -> Any:
-        """A ChunkSeparator, shared by all threads of the process."""
-        # Here and not above: only processes that separate load TensorFlow.
-        from ..model.backend import configure_threads
-        from ..model.separator import load_chunk_separator
-
-        configure_threads(self.job.streams)
-        return load_chunk_separator(self.job.model, self.job.batch_size)
+class StemModelHandler(SegmentHandler[SeparatedSegment]):
+    """Segments to their stems."""
 
     def run_inference(
         self, batch: Sequence[DecodedSegment], model: Any, inference_args: dict[str, Any] | None = None
     ) -> Iterable[SeparatedSegment]:
         """Separate the segments of a batch; their chunks go through the network together."""
         began = time.perf_counter()
-        stems = model.separate_runs([decoded.samples for decoded in batch])
+        stems = _separate(batch, model)
         took = time.perf_counter() - began
         chunks = sum(decoded.chunks for decoded in batch)
         Metrics.counter('stembeam', 'separate-milliseconds').inc(round(1000 * took))
@@ -114,22 +115,16 @@ class StemModelHandler(ModelHandler[DecodedSegment, SeparatedSegment, Any]):
             share = took * decoded.chunks / max(chunks, 1)
             yield SeparatedSegment(decoded._replace(seconds={**decoded.seconds, 'separate': share}), separated)
 
-    def get_num_bytes(self, batch: Sequence[DecodedSegment]) -> int:
-        """Bytes of the batch's samples; Beam's own way would pickle them to count."""
-        return sum(decoded.samples.nbytes for decoded in batch)
 
-    def get_metrics_namespace(self) -> str:
-        """Where Beam's inference metrics go."""
-        return 'stembeam-inference'
-
-    def batch_elements_kwargs(self) -> Mapping[str, Any]:
-        """Segments are gathered until they hold as many chunks as the network takes at once."""
-        if self.job.batch_size == 1:
-            return {'min_batch_size': 1, 'max_batch_size': 1}
-        weight = self.job.batch_size
-        return {'min_batch_size': weight, 'max_batch_size': weight, 'element_size_fn': chunk_weight}
-
-
-def chunk_weight(decoded: DecodedSegment) -> int:
-    """How much of a batch a segment fills: its chunks."""
-    return max(1, decoded.chunks)
+def _separate(batch: Sequence[DecodedSegment], model: Any) -> list[np.ndarray]:
+    """The stems of every segment; whole tracks, which have no Wiener filter yet, in a call of their own."""
+    stems: list[Any] = [None] * len(batch)
+    for has_filter in (False, True):
+        rows = [row for row, decoded in enumerate(batch) if (decoded.wiener is not None) == has_filter]
+        filters = [batch[row].wiener for row in rows] if has_filter else None
+        if rows:
+            for row, separated in zip(
+                rows, model.separate_runs([batch[row].samples for row in rows], filters), strict=True
+            ):
+                stems[row] = separated
+    return stems

@@ -22,7 +22,7 @@ from .completion import track_key
 from .encoding import clipped, dequantise, quantise
 from .finishing import finish_track
 from .job import SeparateJob
-from .records import Completed, Part, Segment
+from .records import Completed, Part, PlannedTrack, Segment, Track
 from .storage import PRIVATE, full_disk_stops_the_run
 
 PARTS = f'{PRIVATE}/parts'
@@ -30,19 +30,24 @@ SEAMS = 'seams.npy'  # float32 (stems, 2, tail, channels): contributions to the 
 MARKER = 'part.json'  # written last: the part is whole
 
 
-def track_folder(segment: Segment) -> str:
-    """Where all parts of a track are, relative to OUT."""
-    return f'{PARTS}/{track_key(segment.planned.track.track_id)}'
+def track_folder(planned: PlannedTrack) -> str:
+    """Where everything is that waits for a track to be put together, relative to OUT."""
+    return f'{PARTS}/{track_key(planned.track.track_id)}'
+
+
+def results_folder(planned: PlannedTrack) -> str:
+    """Where that is for these results of the track: what a killed run has left there can be used again."""
+    return f'{track_folder(planned)}/{planned.fingerprint[:16]}'
+
+
+def segment_name(segment: Segment) -> str:
+    """A name that holds all of a segment that decides its samples."""
+    return f'{segment.index}-{segment.first_chunk}-{segment.num_segments}'
 
 
 def part_folder(segment: Segment) -> str:
-    """Where a segment's part is: its name holds all that decides its samples, so that a killed run's parts can be
-    used.
-    """
-    return (
-        f'{track_folder(segment)}/{segment.planned.fingerprint[:16]}/'
-        f'{segment.index}-{segment.first_chunk}-{segment.num_segments}'
-    )
+    """Where a segment's part is, relative to OUT."""
+    return f'{results_folder(segment.planned)}/{segment_name(segment)}'
 
 
 def find_part(segment: Segment, job: SeparateJob) -> Part | None:
@@ -73,7 +78,7 @@ def write_segment(separated: SeparatedSegment, job: SeparateJob) -> Iterator[Com
     assert end is not None  # a track's only segment always reaches its end
     yield finish_track(
         segment.planned,
-        {name: _once(stem[lead : lead + end]) for name, stem in _wanted(separated, job)},
+        {name: _once(stem[lead : lead + end]) for name, stem in _checked(separated, job)},
         _once(decoded.samples[lead : lead + end]),
         end,
         decoded.seconds,
@@ -85,21 +90,23 @@ def _once(samples: np.ndarray) -> Callable[[], Iterable[np.ndarray]]:
     return lambda: (samples,)
 
 
-def _wanted(separated: SeparatedSegment, job: SeparateJob) -> Iterator[tuple[str, np.ndarray]]:
-    """(name, samples) of the stems that the user asked for.
+def _checked(separated: SeparatedSegment, job: SeparateJob) -> Iterator[tuple[str, np.ndarray]]:
+    """(name, samples) of every stem.
 
     Raises:
       TrackError: a stem has NaN or infinity: what is far beyond full scale overflows in the network.
     """
-    for name, stem in zip(job.model.config.instruments, separated.stems, strict=True):
-        if name in job.instruments:
-            if not np.isfinite(stem.sum(dtype=np.float64)):  # one pass, and no array of flags
-                track = separated.decoded.segment.planned.track
-                raise TrackError(
-                    f'{shown(track.uri)}: stem {name} comes out with NaN or infinity: the input is far beyond full '
-                    'scale (1.0): scale it down'
-                )
-            yield name, stem
+    for name, stem in zip(job.instruments, separated.stems, strict=True):
+        if not np.isfinite(stem.sum(dtype=np.float64)):  # one pass, and no array of flags
+            raise not_finite(separated.decoded.segment.planned.track, f'stem {name} comes out with')
+        yield name, stem
+
+
+def not_finite(track: Track, what: str) -> TrackError:
+    """The error for a track of which `what` NaN or infinity."""
+    return TrackError(
+        f'{shown(track.uri)}: {what} NaN or infinity: the input is far beyond full scale (1.0): scale it down'
+    )
 
 
 def _keeps_floats(job: SeparateJob) -> bool:
@@ -124,7 +131,7 @@ def write_part(separated: SeparatedSegment, job: SeparateJob) -> Part:
         job.storage.new_folder() as local,
         full_disk_stops_the_run(job.storage.root),
     ):
-        for number, (name, stem) in enumerate(_wanted(separated, job)):
+        for number, (name, stem) in enumerate(_checked(separated, job)):
             body = stem[first:last]
             # Floats where something will be clipped: only in them can the samples beyond full scale be counted.
             keeps_floats = _keeps_floats(job) or clipped(body)

@@ -75,6 +75,7 @@ def _write_models(models: Path) -> None:
 WRONG_INPUTS = {
     '': 'no input; name audio files, folders',
     'nowhere': 'nowhere does not exist; check the path',
+    'nowhere --model 4stems --model-store fetched --model-mirror no': 'nowhere does not exist',  # before fetching
     'nowhere/': 'the folder nowhere/ does not exist; check the path',
     'empty': r'no audio in the folder empty \(found nothing\); check the path',
     'papers': r'no audio in the folder papers \(found 1 .pdf\); check the path, or name the files themselves',
@@ -104,10 +105,20 @@ WRONG_OUTPUTS = {
     'twins/song.wav twins/more --filename-format {filename}/{instrument}.{codec}': 'would both write song/vocals.wav',
     'music --filename-format {track}.{codec}': r'has no {instrument}, so all stems would be one file; use for example',
     'music --filename-format {artist}/{instrument}.{codec}': 'has the unknown field {artist}; the fields are',
+    'twins/song.wav twins/more --layout spleeter': (
+        'would both write song/vocals.wav; use {track} in the filename format, or tell them apart'
+    ),
+    'music --layout spleeter --filename-format .stembeam/{track}-{instrument}.{codec}': (
+        'the stems of .*music/a.wav would go to .stembeam/a-vocals.wav, where records of the run are: '
+        'choose another --filename-format, or --layout stembeam'
+    ),
+    'old/stems/vocals.wav -o old --layout spleeter -f stems/{instrument}.{codec}': (
+        'the input .*/old/stems/vocals.wav would be overwritten by a stem: choose another folder with -o'
+    ),
     'music --filename-format ../{track}/{instrument}.{codec}': 'leaves the output folder',
 }
 WRONG_MODELS = {
-    'music --model nano': "unknown model 'nano': use one of mini, the folder of a model, or a Spleeter JSON file",
+    'music --model nano': "unknown model 'nano': use one of mini, 2stems, .*, 5stems-16kHz, the folder of a model",
     'music --model empty': r'model empty: its configuration is not clear \(0 JSON files, none named config.json\)',
     'music --model models/bare': 'model models/bare: neither weights.npz nor a checkpoint is in models/bare',
     'music --model models/lacking': 'missing conv2d_3/kernel.*: use the configuration file',
@@ -118,8 +129,13 @@ WRONG_MODELS = {
     'music --model models/more.json': r'checkpoint do not fit .*missing conv2d_14/kernel.*: use the configuration file',
     'music --model models/broken.json': 'model configuration models/broken.json: Expecting value',
     'music --model models/bins.json': 'models/bins.json: F is 1000: it must be a multiple of 64',
-    'music --stems vocals,drum': r"--stems: model models/tiny has no stem 'drum': it has vocals, drums, other",
-    'music --stems ,': '--stems: model models/tiny has no stem',
+    'music --stems vocals,drum': (
+        "model models/tiny: stems names 'drum', which the model does not have: choose from vocals, drums, other"
+    ),
+    'music --stems ,': 'model models/tiny: stems is empty: name at least one of vocals, drums, other',
+    'music --masks direct --mwf': r'model models/tiny: masks is direct, but the Wiener filter .*: use ratio',
+    'music --overlap 0.5': 'model models/tiny: overlap is 0.5: it must be at least 0 and below 0.5',
+    'music --overlap 0.49': r'model models/tiny: overlap is 0.49, .*: it must be at most 0.4\d\d for this model',
 }
 WRONG_FORMATS = {
     'music --format aac': "format 'aac' is not known: use one of wav, wav24, wav-float, flac",

@@ -192,6 +192,30 @@ def test_parts_of_a_long_track_are_used_again(tmp_path, tiny_model):
     assert_same(again, whole)
 
 
+def test_what_was_measured_for_the_wiener_filter_is_used_again(tmp_path, tiny_model):
+    """Killed in the first pass, in the second one, and while the filtered parts are written; then finished."""
+    music = tmp_path / 'music'
+    music.mkdir()
+    soundfile.write(music / 'long.wav', noise(60), 44100)
+    options = ('--mwf-iterations', '2', '--chunks-per-segment', '1')
+    whole = finish(music, tmp_path / 'whole', tiny_model, '--mwf-iterations', '2')
+    out = tmp_path / 'out'
+
+    def measured(out: Path) -> dict[Path, int]:
+        found = (*out.glob('.stembeam/parts/*/*/wiener-*/*.npz'), *out.glob('.stembeam/parts/*/*/wiener-*.npz'))
+        return {path: path.stat().st_mtime_ns for path in found}
+
+    def passes(out: Path, number: int) -> int:
+        return sum(f'wiener-{number}/' in str(path) for path in measured(out))
+
+    for when in (lambda out: passes(out, 1) >= 5, lambda out: passes(out, 2) >= 5, lambda out: len(parts(out)) >= 5):
+        before = measured(out)
+        stop(when, kill, music, out, tiny_model, *options)
+        assert measured(out).items() >= before.items()
+        assert not list(out.glob('stems/*/*'))
+    assert_same(finish(music, out, tiny_model, *options), whole)
+
+
 def test_parts_are_forgotten_when_the_track_is_cut_otherwise(tmp_path, tiny_model):
     music = tmp_path / 'music'
     music.mkdir()

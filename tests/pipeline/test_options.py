@@ -4,8 +4,10 @@ import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, WorkerOptions
 
 from stembeam.model.errors import UsageError
-from stembeam.pipeline.options import parse_separate, separate_parser
+from stembeam.pipeline.options import SPLEETER_ONLY, method_of, parse_separate, separate_parser
 from stembeam.pipeline.runners import available_cores
+
+REFUSED = {options[-1].lstrip('-').replace('-', '_') for options in SPLEETER_ONLY}
 
 
 def test_defaults():
@@ -14,15 +16,24 @@ def test_defaults():
     assert vars(options) == {
         'inputs': ['song.mp3'],
         'output': 'out',
-        'model': 'mini',
+        'model': '4stems',
+        'model_store': None,
+        'model_mirror': None,
         'stems': None,
+        'mwf': False,
+        'mwf_iterations': None,
+        'masks': 'ratio',
+        'overlap': 0.0,
+        'high_band': 'model',
+        'residual': False,
         'format': 'wav',
         'bitrate': None,
         'sample_rate': None,
         'features': True,
         'offset': 0.0,
         'duration': None,
-        'filename_format': '{track}/{instrument}.{codec}',
+        'layout': 'stembeam',
+        'filename_format': None,
         'allow_truncated': False,
         'decoder': 'auto',
         'overwrite': False,
@@ -43,8 +54,22 @@ def test_every_option():
             'out',
             '--model',
             'm',
+            '--model-store',
+            'fetched',
+            '--model-mirror',
+            'gs://bucket/models',
             '--stems',
             'vocals,,\tdrums',
+            '--mwf',
+            '--mwf-iterations',
+            '2',
+            '--masks',
+            'direct',
+            '--overlap',
+            '0.25',
+            '--high-band',
+            'octave',
+            '--residual',
             '--format',
             'ogg',
             '--bitrate',
@@ -56,6 +81,8 @@ def test_every_option():
             '1.5',
             '--duration',
             '0.25',
+            '--layout',
+            'spleeter',
             '--filename-format',
             '{instrument}',
             '--allow-truncated',
@@ -79,13 +106,22 @@ def test_every_option():
         'inputs': ['a', 'b', 'c'],
         'output': 'out',
         'model': 'm',
+        'model_store': 'fetched',
+        'model_mirror': 'gs://bucket/models',
         'stems': ('vocals', 'drums'),
+        'mwf': True,
+        'mwf_iterations': 2,
+        'masks': 'direct',
+        'overlap': 0.25,
+        'high_band': 'octave',
+        'residual': True,
         'format': 'ogg',
         'bitrate': '128k',
         'sample_rate': 48000,
         'features': False,
         'offset': 1.5,
         'duration': 0.25,
+        'layout': 'spleeter',
         'filename_format': '{instrument}',
         'allow_truncated': True,
         'decoder': 'av',
@@ -144,10 +180,10 @@ def test_where_names_collide_ours_win():
 
 
 def test_no_option_of_ours_ends_with_beam():
-    ours = [a for a in separate_parser()._actions if a.option_strings and a.dest != 'help']
+    ours = [a for a in separate_parser()._actions if a.option_strings and a.dest not in {'help', *REFUSED}]
     given = []
     for action in ours:
-        value = {'--stems': 'vocals', '--decoder': 'av'}.get(action.option_strings[-1].replace('-no-', '-'), '3')
+        value = next(iter(action.choices)) if action.choices else '0.3' if action.dest == 'overlap' else '3'
         given += [action.option_strings[0], *([] if action.nargs == 0 else [value])]
     options, beam = parse_separate(given)
     assert beam == {}
@@ -176,6 +212,12 @@ def test_no_option_of_ours_ends_with_beam():
         (['--output'], ['--output', 'expected one argument']),
         (['--num_workers', 'many'], ['--num_workers', 'many']),
         (['--features=yes'], ['--features']),
+        (['--mwf-iterations', '0'], ['--mwf-iterations', "'0' is not 1 or more"]),
+        (['--overlap', '1'], ['--overlap', "'1' is not a share"]),
+        (['--overlap', 'nan'], ['--overlap', "'nan' is not a share"]),
+        (['--masks', 'soft'], ['--masks', 'soft', 'ratio', 'direct']),
+        (['--high-band', 'none'], ['--high-band', 'none', 'octave']),
+        (['--layout', 'demucs'], ['--layout', 'demucs', 'spleeter']),
     ],
 )
 def test_what_nobody_knows_is_one_line(arguments, words):
@@ -184,6 +226,58 @@ def test_what_nobody_knows_is_one_line(arguments, words):
     message = str(error.value)
     assert '\n' not in message
     assert all(word in message for word in [*words, 'stembeam separate --help'])
+
+
+SPLEETER = '-p spleeter:2stems -o out -f {filename}/{instrument}.{codec} -c mp3 -b 128k -d 30 -s 10 --mwf a.mp3 b.mp3'
+SPLEETER_LONG = (
+    '--params_filename spleeter:2stems --output_path=out --filename_format {filename}/{instrument}.{codec} '
+    '--codec mp3 --bitrate 128k --duration 30 --offset 10 --mwf a.mp3 b.mp3'
+)
+OURS = (
+    '--model spleeter:2stems --output out --filename-format {filename}/{instrument}.{codec} '
+    '--format mp3 --bitrate 128k --duration 30 --offset 10 --mwf a.mp3 b.mp3'
+)
+
+
+@pytest.mark.parametrize('theirs', [SPLEETER, SPLEETER_LONG])
+def test_what_spleeter_users_type(theirs):
+    assert parse_separate(theirs.split()) == parse_separate(OURS.split())
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'cure'),
+    [
+        ('-i a.mp3', '-i .*: name the inputs without it'),
+        ('--inputs a.mp3 b.mp3', '--inputs .*: name the inputs without it'),
+        ('-a spleeter.audio.ffmpeg.FFMPEGProcessAudioAdapter a.mp3', '-a .*--decoder chooses the reader'),
+        ('a.mp3 --adapter', '--adapter .*--decoder chooses the reader'),
+        ('-B librosa a.mp3', '-B .*leave it out; there is one transform'),
+        ('--stft-backend=tensorflow a.mp3', '--stft-backend .*leave it out; there is one transform'),
+        ('--verbose a.mp3', '--verbose .*leave it out; progress is shown'),
+    ],
+)
+def test_options_of_spleeter_without_a_counterpart_say_what_to_do(arguments, cure):
+    with pytest.raises(UsageError, match=f'{cure}.*see stembeam separate --help') as error:
+        parse_separate(arguments.split())
+    assert "is Spleeter's and has no counterpart here" in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'expected'),
+    [
+        ('', {}),
+        ('--mwf', {'mwf_iterations': 1}),
+        ('--mwf-iterations 1', {'mwf_iterations': 1}),
+        ('--mwf --mwf-iterations 3', {'mwf_iterations': 3}),
+        ('--overlap 0', {}),
+        ('--overlap .25 --masks direct', {'overlap': 0.25, 'masks': 'direct'}),
+        ('--residual --stems vocals --high-band zeros', {'residual': True, 'stems': ['vocals'], 'high_band': 'zeros'}),
+    ],
+)
+def test_the_method_that_options_describe(arguments, expected):
+    options, _ = parse_separate(arguments.split())
+    assert dict(method_of(options).to_json()) == expected
 
 
 def test_names_that_begin_with_a_dash():
@@ -195,7 +289,8 @@ def test_names_that_begin_with_a_dash():
 
 def test_help_can_be_shown():
     text = ' '.join(separate_parser().format_help().split())
-    assert '{track}/{instrument}.{codec}' in text
+    assert '{track}/{instrument}.{codec} in layout stembeam, {filename}/{instrument}.{codec} in layout sp' in text
+    assert not any(names[-1] in text for names in SPLEETER_ONLY)
     assert 'Exit status: 0 all done, 3 finished with failures, 2 bad usage, 1 the run itself failed.' in text
     assert 'wav-float' in text
 

@@ -6,6 +6,7 @@ import math
 import os
 import time
 
+import numpy as np
 import pytest
 
 from stembeam.pipeline import progress
@@ -87,6 +88,27 @@ def test_a_line_says_speed_and_time_left():
     assert Standing(5, Totals(), 0, 0.0, 0.0).bar(4) == '[....]'
     assert standing._replace(audio=9000.0).bar(4) == '[####]'  # files may go on beyond what their headers promise
     assert standing._replace(audio=9000.0).line().endswith('putting long tracks together')
+
+
+def test_measuring_for_wiener_filters_is_half_of_the_work(storage):
+    watch = Watch(storage, 2, 44100)
+    totals = Totals(tracks=2, seconds=7200.0, measured=3600.0)
+    storage.write_bytes(PLAN_FILE, json.dumps(totals._asdict()).encode())
+    for index in range(2):
+        content = io.BytesIO()
+        np.savez(content, samples=900 * 44100)
+        storage.write_bytes(f'{PARTS}/a/b/wiener-1/{index}-0-4.sums.npz', content.getvalue())
+    standing = watch.look()
+    assert (standing.measured, standing.audio) == (1800.0, 0.0)
+    line = standing._replace(elapsed=100.0).line()
+    assert line == (
+        '0/2 tracks, 0.50/1.00 h measured for Wiener filters, 0.00/2.00 h of audio, 0.0x real time, 0:08:20 left'
+    )
+    assert standing.bar(6) == '[#.....]'
+    complete(storage, 'a', 3600.0)
+    storage.remove_folder(f'{PARTS}/a')
+    assert watch.look()[2:4] == (1, 3600.0)
+    assert watch.look().measured == 1800.0
 
 
 @pytest.mark.parametrize(

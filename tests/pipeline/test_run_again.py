@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 from stembeam.model import separator
+from stembeam.model.method import Method
 from stembeam.model.store import ModelFiles
 from stembeam.pipeline.exit_status import OK, WITH_FAILURES
 from stembeam.transforms.completion import record_path, write_record
@@ -28,13 +29,13 @@ from .runs import Run, files_below
 
 @pytest.fixture(scope='module', autouse=True)
 def _loaded_once() -> Iterator[None]:
-    loaded: dict[tuple[str, int], separator.ChunkSeparator] = {}
+    loaded: dict[tuple[str, int, Method | None], separator.ChunkSeparator] = {}
     load = separator.load_chunk_separator
 
-    def load_once(files: ModelFiles, batch_size: int = 1) -> separator.ChunkSeparator:
-        key = files.fingerprint, batch_size
+    def load_once(files: ModelFiles, batch_size: int = 1, method: Method | None = None) -> separator.ChunkSeparator:
+        key = files.fingerprint, batch_size, method
         if key not in loaded:
-            loaded[key] = load(files, batch_size)
+            loaded[key] = load(files, batch_size, method)
         return loaded[key]
 
     with pytest.MonkeyPatch.context() as patch:

@@ -93,6 +93,9 @@ def test_every_format(tmp_path, tiny_model, music, float_stems, name):
     for stem, path in run.stems(row['uri']).items():
         assert path == run.out / 'stems' / 'one' / f'{stem}.{FORMATS[name].codec}'
         samples, found_rate, found_length = decode(path)
+        if name == 'wma':
+            assert length <= len(samples) < length + 2 * 2048  # whole frames
+            found_length = length
         assert (found_rate, found_length) == (rate, length)
         bits = FORMATS[name].bits
         if bits is not None:
@@ -103,7 +106,7 @@ def test_every_format(tmp_path, tiny_model, music, float_stems, name):
 
 def decode(path: Path) -> tuple[np.ndarray, int, int | None]:
     """Left channel, sample rate, and number of samples as players count them."""
-    if path.suffix != '.m4a':
+    if path.suffix not in ('.m4a', '.wma'):
         samples, rate = soundfile.read(path, always_2d=True)
         return samples[:, 0], rate, len(samples)
     with av.open(str(path)) as file:

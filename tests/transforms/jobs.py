@@ -21,9 +21,7 @@ from stembeam.transforms.storage import Storage
 def make_job(out: str | Path, folder: Path, **options: Any) -> SeparateJob:
     """A job for all stems of a model folder."""
     files = resolve_model(folder)
-    return SeparateJob(
-        **{'storage': Storage.at(str(out)), 'model': files, 'instruments': files.config.instruments, **options}
-    )
+    return SeparateJob(**{'storage': Storage.at(str(out)), 'model': files, **options})
 
 
 def local_pipeline(workers: int = 1) -> TestPipeline:
@@ -55,7 +53,7 @@ def separate_by_chance(planned: PlannedTrack, job: SeparateJob, seed: int = 0) -
     """
     grid, config = job.grid, job.model.config
     chunks = grid.num_chunks(planned.num_samples)
-    shape = (len(config.instruments), grid.span, config.channels)
+    shape = (len(job.instruments), grid.span, config.channels)
     rng = np.random.default_rng(seed)
     contributions = [(0.5 * rng.standard_normal(shape)).astype(np.float32) for _ in range(chunks)]
 

@@ -14,7 +14,8 @@ from stembeam.model.errors import RunError, TrackError
 from stembeam.transforms.completion import DONE, read_record, record_path, write_record
 from stembeam.transforms.planning import (
     PLAN_FILE,
-    PlanSegments,
+    PlanTracks,
+    SplitTracks,
     Totals,
     _SumTotals,
     plan_track,
@@ -147,9 +148,9 @@ def planned(tmp_path, tiny_model):
     return plan(write_track(tmp_path / 'a.wav', noise(0.1)), make_job(tmp_path / 'out', tiny_model))
 
 
-def test_totals_add_up_in_any_order(planned):
+def test_totals_add_up_in_any_order(planned, tiny_model):
     items = [planned._replace(num_samples=44100 * n) for n in (1, 2, 3)] + [Completed('x', 'x.json', False)] * 2
-    add = _SumTotals(44100)
+    add = _SumTotals(make_job('/out', tiny_model))
     one, two, none = (add.create_accumulator() for _ in range(3))
     for item in items[::2]:
         one = add.add_input(one, item)
@@ -159,7 +160,7 @@ def test_totals_add_up_in_any_order(planned):
     assert add.extract_output(none) == Totals(0, 0, 0.0)
 
 
-def test_plan_segments(tmp_path, tiny_model):
+def test_plan_and_split_tracks(tmp_path, tiny_model):
     job = make_job(tmp_path / 'out', tiny_model, chunks_per_segment=2)
     tracks = {
         name: write_track(tmp_path / f'{name}.wav', noise(seconds)) for name, seconds in (('s', 1), ('l', 5), ('d', 1))
@@ -167,8 +168,12 @@ def test_plan_segments(tmp_path, tiny_model):
     complete(plan(tracks['d'], job), job)
     broken = Track('broken', str(tmp_path / 'none.wav'), {})
     with local_pipeline() as pipeline:
-        planned = pipeline | beam.Create([*tracks.values(), broken]) | PlanSegments(job)
-        segments = planned.segments | 'Names' >> beam.Map(lambda s: (s.planned.track.track_id, s.index, s.num_chunks))
+        planned = pipeline | beam.Create([*tracks.values(), broken]) | PlanTracks(job)
+        segments = (
+            planned.tracks
+            | SplitTracks(job)
+            | 'Names' >> beam.Map(lambda s: (s.planned.track.track_id, s.index, s.num_chunks))
+        )
         # 5 s are four chunks of 1.49 s (the first one begins 0.09 s before the track), 1 s is one.
         assert_that(segments, equal_to([('l', 0, 2), ('l', 1, 2), ('s', 0, 1)]), label='segments')
         assert_that(
@@ -184,6 +189,6 @@ def test_plan_segments(tmp_path, tiny_model):
 def test_an_empty_plan_is_published(tmp_path, tiny_model):
     job = make_job(tmp_path / 'out', tiny_model)
     with local_pipeline() as pipeline:
-        planned = pipeline | beam.Create([Track('x', '/none.wav', {})]) | PlanSegments(job, in_order=False)
-        assert_that(planned.segments, equal_to([]))
+        planned = pipeline | beam.Create([Track('x', '/none.wav', {})]) | PlanTracks(job)
+        assert_that(planned.tracks | SplitTracks(job, in_order=False), equal_to([]))
     assert Totals(**json.loads(job.storage.read_bytes(PLAN_FILE))) == Totals(0, 0, 0.0)

@@ -8,9 +8,10 @@ from apache_beam.ml.inference.base import RunInference
 from stembeam.model.errors import TrackError
 from stembeam.transforms import separating
 from stembeam.transforms.audio_records import DecodedSegment, SeparatedSegment
+from stembeam.transforms.model_handler import chunk_weight
 from stembeam.transforms.planning import split_track
 from stembeam.transforms.records import Part, Segment
-from stembeam.transforms.separating import StemModelHandler, chunk_weight, decode_segment
+from stembeam.transforms.separating import StemModelHandler, decode_segment
 from stembeam.transforms.writing import write_part
 
 from ..conftest import noise

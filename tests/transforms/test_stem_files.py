@@ -109,7 +109,7 @@ def test_no_features(tmp_path, tiny_model):
     assert write_stem([SOUND], str(tmp_path / 'x'), make_job(tmp_path, tiny_model, features=False)).features is None
 
 
-@pytest.mark.parametrize('format', ['mp3', 'm4a'])
+@pytest.mark.parametrize('format', ['mp3', 'm4a', 'wma'])
 def test_what_an_encoder_cannot_take_is_the_track_s_failure(tmp_path, tiny_model, format):
     job = make_job(tmp_path, tiny_model, format=format)
     with pytest.raises(TrackError, match=rf'peak of 2e\+05 times full scale.*{format}.*wav-float'):

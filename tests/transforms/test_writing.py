@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stembeam.model.errors import TrackError
+from stembeam.model.method import Method
 from stembeam.transforms.records import Completed, Part
 from stembeam.transforms.writing import find_part, part_folder, read_body, read_seams, write_part, write_segment
 
@@ -62,11 +63,11 @@ def test_bodies_are_stored_as_the_format_will_hold_them(tmp_path, tiny_model, tr
 
 
 def test_only_wanted_stems_are_stored(tmp_path, tiny_model, track):
-    job = make_job(tmp_path / 'out', tiny_model, chunks_per_segment=2, instruments=('other',))
+    job = make_job(tmp_path / 'out', tiny_model, chunks_per_segment=2, method=Method(stems=('other',)))
     _, separated = separate_by_chance(plan(track, job), job)
     part = write_part(separated[0], job)
     assert sorted(os.listdir(tmp_path / 'out' / part.folder)) == ['other.npy', 'part.json', 'seams.npy']
-    np.testing.assert_array_equal(read_seams(part, job)[0, 1], separated[0].stems[2][2 * HOP :])
+    np.testing.assert_array_equal(read_seams(part, job)[0, 1], separated[0].stems[0][2 * HOP :])
 
 
 def test_a_part_is_found_again(out, tiny_model, track):

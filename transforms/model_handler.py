@@ -1,0 +1,68 @@
+"""Beam's way to our model: one copy in a process, whichever steps of however many threads use it.
+
+RunInference by itself shares a model among the threads of one step only; here steps share it too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from apache_beam.metrics import Metrics
+from apache_beam.ml.inference.base import ModelHandler
+from apache_beam.utils.shared import Shared
+
+from .audio_records import DecodedSegment
+from .job import SeparateJob
+
+Out = TypeVar('Out')
+
+_LOADED = Shared()  # the model of this process
+
+
+class SegmentHandler(ModelHandler[DecodedSegment, Out, Any]):
+    """What all steps have in common that give segments to the model; `run_inference` is theirs."""
+
+    def __init__(self, job: SeparateJob) -> None:
+        """The job names the model, the method, the batch size and the threads that will call."""
+        super().__init__()
+        self.job = job
+
+    def load_model(self) -> Any:
+        """A ChunkSeparator, shared by all steps and threads of the process."""
+        job = self.job
+        tag = repr((job.model.fingerprint, job.model.weights, job.method, job.batch_size))
+        return _LOADED.acquire(self._load, tag)
+
+    def _load(self) -> Any:
+        # Here and not above: only processes that separate load TensorFlow.
+        from ..model.backend import configure_threads
+        from ..model.separator import load_chunk_separator
+
+        began = time.perf_counter()
+        configure_threads(self.job.streams)
+        model = load_chunk_separator(self.job.model, self.job.batch_size, self.job.method)
+        Metrics.counter('stembeam', 'models-loaded').inc()
+        Metrics.counter('stembeam', 'load-milliseconds').inc(round(1000 * (time.perf_counter() - began)))
+        return model
+
+    def get_num_bytes(self, batch: Sequence[DecodedSegment]) -> int:
+        """Bytes of the batch's samples; Beam's own way would pickle them to count."""
+        return sum(decoded.samples.nbytes for decoded in batch)
+
+    def get_metrics_namespace(self) -> str:
+        """Where Beam's inference metrics go."""
+        return 'stembeam-inference'
+
+    def batch_elements_kwargs(self) -> Mapping[str, Any]:
+        """Segments are gathered until they hold as many chunks as the network takes at once."""
+        if self.job.batch_size == 1:
+            return {'min_batch_size': 1, 'max_batch_size': 1}
+        weight = self.job.batch_size
+        return {'min_batch_size': weight, 'max_batch_size': weight, 'element_size_fn': chunk_weight}
+
+
+def chunk_weight(decoded: DecodedSegment) -> int:
+    """How much of a batch a segment fills: its chunks."""
+    return max(1, decoded.chunks)
