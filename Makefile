@@ -14,10 +14,12 @@ VENV_OLDEST ?= .venv-oldest
 # What to separate; empty: a generated example. Names with spaces: see help.
 INPUT ?=
 OUT ?= out/separated
+# Where make mini works: music, shards, the model with its scores (some 30 GB). Killed, the same command goes on.
+BANK ?= out/mini
 # More options for stembeam (run) or pytest (test, test-oldest).
 ARGS ?=
 
-.PHONY: help run test test-oldest lint format clean
+.PHONY: help run test test-oldest lint format mini clean
 
 help:
 	@echo "make run                  set everything up in $(VENV), generate an example in out/example and separate it"
@@ -29,6 +31,7 @@ help:
 	@echo "make test-oldest          the same at the oldest supported versions, with tensorflow-io, in $(VENV_OLDEST)"
 	@echo "make lint                 ruff and mypy"
 	@echo "make format               let ruff rewrite what it can"
+	@echo "make mini [BANK=$(BANK)]   train the bundled model anew, from music that it generates (hours of work)"
 	@echo "make clean                remove the environments and everything built; results in out/ stay"
 	@echo "PYTHON=python3.11 picks the interpreter (3.10 to 3.12), VENV=.venv-3.11 the environment's folder"
 
@@ -88,6 +91,13 @@ lint: $(VENV)/.ready-to-test
 	"$(VENV)/bin/ruff" check .
 	"$(VENV)/bin/ruff" format --check .
 	"$(VENV)/bin/mypy"
+
+# The sounds are Debian packages; a missing one is named, with the command that installs it.
+mini: $(VENV)/.ready-to-test
+	"$(VENV)/bin/stembeam" generate "$(BANK)/music"
+	"$(VENV)/bin/stembeam" prepare "$(BANK)/music" --chunk-duration 10 --validation-share 0.05 -o "$(BANK)/shards"
+	"$(VENV)/bin/stembeam" train --config configs/training/mini.json --shards "$(BANK)/shards" -o "$(BANK)/model"
+	"$(VENV)/bin/stembeam" evaluate "$(BANK)/music" --model "$(BANK)/model" -o "$(BANK)/scores"
 
 format: $(VENV)/.ready-to-test
 	"$(VENV)/bin/ruff" check --fix .

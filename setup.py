@@ -64,7 +64,8 @@ setup(
             'threadpoolctl>=3.5.0',
         ],  # one thread of BLAS for each track
         'train': ['tensorboard>=2.17.0'],
-        'generate': ['pyworld>=0.3.4'],  # sings, for the training music of mini
+        # pyworld sings, for the training music of mini; it needs pkg_resources, which setuptools 82 no longer has.
+        'generate': ['pyworld>=0.3.4', 'setuptools<82'],
         'test': [
             'pytest>=8',
             'pytest-timeout>=2.3',

@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument('--workers', type=count, default=os.cpu_count(), help='processes (default: one per core)')
     options = parser.parse_args(arguments)
 
-    from ...model.training.render_bank import BankPlan, generate_bank
+    from ...model.music.render_bank import BankPlan, generate_bank
 
     plan = BankPlan(options.train_songs, options.test_songs, options.seconds, options.seed)
     folder = Path(options.folder)

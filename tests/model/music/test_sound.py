@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stembeam.model.training import chains, effects, kits, plucked, rooms, score, synths
+from stembeam.model.music import chains, effects, kits, plucked, rooms, score, synths
 
 RATE = 22050
 

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from stembeam.model.errors import UsageError
-from stembeam.model.training import kits, render_bank, sounds, stems
-from stembeam.model.training.render_bank import STEMS, BankPlan, generate_bank, mix, write_song
+from stembeam.model.music import kits, render_bank, sounds, stems
+from stembeam.model.music.render_bank import STEMS, BankPlan, generate_bank, mix, write_song
 from stembeam.pipeline.cli import main
 
 PLAN = BankPlan(train_songs=2, test_songs=1, seconds=2.0, seed=7)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stembeam.model.errors import UsageError
-from stembeam.model.training import score, singing, speakers, voices
+from stembeam.model.music import score, singing, speakers, voices
 
 RATE = 22050
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stembeam.model.errors import UsageError
-from stembeam.model.training import accompaniment, grooves, kits, midi, score
+from stembeam.model.music import accompaniment, grooves, kits, midi, score
 
 SECONDS = 8.0
 
