@@ -12,7 +12,17 @@ from ..model.method import HIGH_BANDS, MASKS, RESIDUAL, Method
 from ..model.store import DEFAULT_MODEL
 from ..transforms.formats import FORMATS
 from ..transforms.naming import LAYOUTS
-from .parsing import Parser, count, names, parse_with_beam, positive_seconds, seconds, share
+from .parsing import (
+    Parser,
+    add_batch_size,
+    add_run_options,
+    count,
+    names,
+    parse_with_beam,
+    positive_seconds,
+    seconds,
+    share,
+)
 
 
 def add_separate_options(parser: argparse.ArgumentParser) -> None:
@@ -132,23 +142,15 @@ def _add_track_options(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_run_options(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add('--workers', type=count, metavar='N', help='of a local run (default: one for each core)')
-    add('--runner', metavar='RUNNER', help="Beam's runner (default: in this process); further options go to Beam")
-    add(
+    add_run_options(group)
+    group.add_argument(
         '--chunks-per-segment',
         type=count,
         metavar='N',
         help='cut tracks into segments of at most N chunks of 11.9 s; stems do not depend on it (default: tracks of '
         'up to six minutes whole, longer ones in pieces of 4)',
     )
-    add('--batch-size', type=count, default=1, metavar='N', help='chunks that the network takes at once (default: 1)')
-    add(
-        '--progress',
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help='show progress on standard error (default: yes)',
-    )
+    add_batch_size(group)
 
 
 # Spleeter's long name -> ours. Its short ones are ours too.

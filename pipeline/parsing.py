@@ -59,6 +59,26 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(',') if name.strip())
 
 
+def add_run_options(parser: Any) -> None:
+    """Declare where a pipeline runs, and what it shows. `parser`: or a group of one."""
+    add = parser.add_argument
+    add('--workers', type=count, metavar='N', help='of a local run (default: one for each core)')
+    add('--runner', metavar='RUNNER', help="Beam's runner (default: in this process); further options go to Beam")
+    add(
+        '--progress',
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help='show progress on standard error (default: yes)',
+    )
+
+
+def add_batch_size(parser: Any) -> None:
+    """Declare how much goes through the network at once. `parser`: or a group of one."""
+    parser.add_argument(
+        '--batch-size', type=count, default=1, metavar='N', help='chunks that the network takes at once (default: 1)'
+    )
+
+
 def asks_for_help(arguments: list[str]) -> bool:
     """Whether -h or --help is among the options."""
     end = arguments.index('--') if '--' in arguments else len(arguments)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..exit_status import OK, WITH_FAILURES
 from ..options import add_model_options
-from ..parsing import Parser, asks_for_help, count, parse_with_beam, positive_seconds
+from ..parsing import Parser, add_batch_size, add_run_options, asks_for_help, count, parse_with_beam, positive_seconds
 
 PROG = 'stembeam evaluate'
 
@@ -70,7 +70,10 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser.add_argument_group('model and method'))
     parser.set_defaults(model=None)  # to tell whether one is given; its help says which one it is
     _add_score_options(parser.add_argument_group('scores'))
-    _add_run_options(parser.add_argument_group('run'))
+    run = parser.add_argument_group('run')
+    run.add_argument('--overwrite', action='store_true', help='score tracks again that are scored')
+    add_run_options(run)
+    add_batch_size(run)
 
 
 def _add_score_options(group: argparse._ArgumentGroup) -> None:
@@ -89,18 +92,4 @@ def _add_score_options(group: argparse._ArgumentGroup) -> None:
         default='stembeam',
         help="who computes: stembeam: our BSSEval, with museval's scores, many times as fast; museval: its own code "
         '(default: stembeam)',
-    )
-
-
-def _add_run_options(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add('--overwrite', action='store_true', help='score tracks again that are scored')
-    add('--workers', type=count, metavar='N', help='of a local run (default: one for each core)')
-    add('--runner', metavar='RUNNER', help="Beam's runner (default: in this process); further options go to Beam")
-    add('--batch-size', type=count, default=1, metavar='N', help='chunks that the network takes at once (default: 1)')
-    add(
-        '--progress',
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help='show progress on standard error (default: yes)',
     )

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ..exit_status import OK, WITH_FAILURES
-from ..parsing import Parser, asks_for_help, count, names, parse_with_beam, positive_seconds, share
+from ..parsing import Parser, add_run_options, asks_for_help, count, names, parse_with_beam, positive_seconds, share
 
 PROG = 'stembeam prepare'
 
@@ -56,7 +56,8 @@ def add_prepare_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-o', '--output', metavar='SHARDS', help='output folder, local or an fsspec URL')
     _add_track_options(parser)
     _add_chunk_options(parser)
-    _add_run_options(parser)
+    parser.add_argument('--overwrite', action='store_true', help='make shards again that are complete')
+    add_run_options(parser)
 
 
 def _add_track_options(parser: argparse.ArgumentParser) -> None:
@@ -119,16 +120,3 @@ def _add_chunk_options(parser: argparse.ArgumentParser) -> None:
     )
     add('--shard-size', type=count, default=256, metavar='MB', help='about so many MB for each file (default: 256)')
     add('--seed', type=int, default=0, help='of the order of chunks and the choice for validation (default: 0)')
-
-
-def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add('--overwrite', action='store_true', help='make shards again that are complete')
-    add('--workers', type=count, metavar='N', help='of a local run (default: one for each core)')
-    add('--runner', metavar='RUNNER', help="Beam's runner (default: in this process); further options go to Beam")
-    add(
-        '--progress',
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help='show progress on standard error (default: yes)',
-    )
