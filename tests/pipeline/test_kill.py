@@ -47,6 +47,11 @@ def interrupt(group: int) -> None:
     os.killpg(group, signal.SIGINT)
 
 
+def heed_interrupts() -> None:
+    """Scripts start what runs in their background with interrupts ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def stop(
     when: Callable[[Path], bool], how: Callable[[int], None], music: Path, out: Path, model: Path, *options: str
 ) -> tuple[int, str]:
@@ -57,6 +62,7 @@ def stop(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
     try:
         deadline = time.monotonic() + PATIENCE
