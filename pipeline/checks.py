@@ -42,11 +42,8 @@ def make_job(options: argparse.Namespace, streams: int) -> SeparateJob:
       UsageError: whatever is wrong with model, method or format; nothing has been written then.
       RunError: the model cannot be fetched.
     """
-    model = resolve_model(
-        options.model, store=options.model_store, mirror=options.model_mirror, progress=options.progress
-    )
-    config, method = model.config, method_of(options)
-    _check_method(method, model)
+    model, method = find_model(options.model, options)
+    config = model.config
     rate = output_rate(options.format, config.sample_rate, options.sample_rate)
     bitrate = check_format(options.format, options.bitrate, rate, config.channels)
     if options.features and not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
@@ -80,12 +77,20 @@ def make_job(options: argparse.Namespace, streams: int) -> SeparateJob:
     )
 
 
-def _check_method(method: Method, model: ModelFiles) -> None:
-    """UsageError, with the name of the model, if it cannot be used in this way."""
+def find_model(name: str, options: argparse.Namespace) -> tuple[ModelFiles, Method]:
+    """A model, fetched if it is not here, and how the options say that it is used.
+
+    Raises:
+      UsageError: an unknown model, files that are missing, or a method that the model cannot be used with.
+      RunError: the model cannot be fetched.
+    """
+    model = resolve_model(name, store=options.model_store, mirror=options.model_mirror, progress=options.progress)
+    method = method_of(options)
     try:
         method.check(model.config)
     except UsageError as error:
         raise UsageError(f'model {model.name}: {error}') from error
+    return model, method
 
 
 def check_places(tracks: Sequence[Track], job: SeparateJob) -> None:

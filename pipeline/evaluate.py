@@ -18,7 +18,7 @@ from ..model.errors import RunError, UsageError
 from ..model.evaluation.scores import load_museval
 from ..model.evaluation.tables import Table
 from ..model.method import Method
-from ..model.store import DEFAULT_MODEL, resolve_model, stage_model
+from ..model.store import DEFAULT_MODEL, stage_model
 from ..transforms.addresses import shown, to_uri
 from ..transforms.completion import record_path
 from ..transforms.datasets import DatasetTrack
@@ -26,6 +26,7 @@ from ..transforms.feature_tables import printable
 from ..transforms.records import Failure
 from ..transforms.scoring import EvaluateJob, ScoreTracks, id_of
 from ..transforms.storage import PRIVATE, Storage
+from .checks import find_model
 from .clock import clock
 from .evaluate_report import FIGURE, SCORES, TABLE_MARKDOWN, TABLE_TEXT, write_json, write_report
 from .evaluate_tracks import Plan, find_estimates, list_tracks, make_plan
@@ -108,17 +109,7 @@ def make_job(options: argparse.Namespace, streams: int) -> EvaluateJob:
     else:
         if options.sample_rate is not None:
             raise UsageError('--sample-rate is for --estimates: a model is scored at its own rate, leave it out')
-        model = resolve_model(
-            options.model or DEFAULT_MODEL,
-            store=options.model_store,
-            mirror=options.model_mirror,
-            progress=options.progress,
-        )
-        method = method_of(options)
-        try:
-            method.check(model.config)
-        except UsageError as error:
-            raise UsageError(f'model {model.name}: {error}') from error
+        model, method = find_model(options.model or DEFAULT_MODEL, options)
         model.check()
         job = EvaluateJob(storage, model, method, model.config.sample_rate, model.config.channels)
     return dataclasses.replace(

@@ -13,6 +13,8 @@ from ..model.store import DEFAULT_MODEL
 from ..transforms.formats import FORMATS
 from ..transforms.naming import LAYOUTS
 from .parsing import (
+    MIRROR_HELP,
+    STORE_HELP,
     Parser,
     add_batch_size,
     add_run_options,
@@ -54,10 +56,8 @@ def add_model_options(group: argparse._ArgumentGroup) -> None:
         help="mini; Spleeter's 2stems, 4stems or 5stems, also with -16kHz behind and spleeter: in front; a model "
         f'folder; a Spleeter JSON file; an fsspec URL of one (default: {DEFAULT_MODEL}); see stembeam models',
     )
-    add(
-        '--model-store', metavar='DIR', help='folder of fetched models (default: $STEMBEAM_MODELS or ~/.cache/stembeam)'
-    )
-    add('--model-mirror', metavar='URL', help="folder or URL to fetch models from, in place of Spleeter's release page")
+    add('--model-store', metavar='DIR', help=STORE_HELP)
+    add('--model-mirror', metavar='URL', help=MIRROR_HELP)
     add('--stems', type=names, metavar='NAMES', help='stems to write, separated by commas (default: all)')
     add(
         '--mwf',

@@ -13,6 +13,12 @@ from typing import Any, NoReturn
 
 from ..model.errors import UsageError
 
+STORE_HELP = 'folder that models are fetched to (default: STEMBEAM_MODELS, or ~/.cache/stembeam/models)'
+MIRROR_HELP = (
+    'folder or URL (https, file, gs, s3, ...) with the archives of published models '
+    "(default: STEMBEAM_MODEL_MIRROR, or Spleeter's release)"
+)
+
 
 class Parser(argparse.ArgumentParser):
     """Errors become UsageErrors: one line, and the command line's own exit status."""

@@ -50,7 +50,7 @@ def load_world() -> Any:
     try:
         import pyworld
     except ImportError as error:
-        raise UsageError(f"pyworld: {error}; pip install 'stembeam[train]' to render singing voices") from error
+        raise UsageError(f"pyworld: {error}; pip install 'stembeam[generate]' to render singing voices") from error
     return pyworld
 
 

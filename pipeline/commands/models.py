@@ -10,18 +10,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..exit_status import OK, RUN_FAILED
-from ..parsing import Parser, asks_for_help
+from ..parsing import MIRROR_HELP, STORE_HELP, Parser, asks_for_help
 
 if TYPE_CHECKING:
     from ...model.configuration import ModelConfig
     from ...model.store.places import Store
 
 CARD_FILE = 'CARD.md'
-STORE_HELP = 'folder that models are fetched to (default: STEMBEAM_MODELS, or ~/.cache/stembeam/models)'
-MIRROR_HELP = (
-    'folder or URL (https, file, gs, s3, ...) with the archives of published models '
-    "(default: STEMBEAM_MODEL_MIRROR, or Spleeter's release)"
-)
 
 
 def models_parser() -> argparse.ArgumentParser:

@@ -132,9 +132,10 @@ def test_missing_packages_stop_the_command_with_one_line_that_names_them(monkeyp
 
 @pytest.mark.slow
 def test_any_number_of_workers_renders_the_same_bank_and_goes_on_with_it(tmp_path):
-    pytest.importorskip('pyworld')
-    if shutil.which('fluidsynth') is None:
-        pytest.skip('needs the sound packages of Debian')
+    try:
+        sounds.require_sounds()
+    except UsageError as missing:
+        pytest.skip(str(missing))
     lines: list[str] = []
     assert generate_bank(tmp_path / 'a', PLAN, 2, lines.append) == 3
     assert lines[-1].startswith('3 of 3 songs')
