@@ -116,9 +116,12 @@ class StemWriter:
             self._num_samples += len(block)
             while len(block):
                 taken = min(len(block), len(self._buffer) - self._filled)
-                self._buffer[self._filled : self._filled + taken] = block[:taken]
-                self._filled += taken
-                block = block[taken:]
+                piece, block = block[:taken], block[taken:]
+                if taken == len(self._buffer):
+                    self._encode(np.ascontiguousarray(piece))  # only what does not fill a block waits in the buffer
+                else:
+                    self._buffer[self._filled : self._filled + taken] = piece
+                    self._filled += taken
                 if self._filled == len(self._buffer):
                     self._encode_buffer()
 
@@ -143,9 +146,12 @@ class StemWriter:
         self._open = False
 
     def _encode_buffer(self) -> None:
-        assert self._encoder is not None
-        self._encoder.encode(self._buffer[: self._filled])
+        self._encode(self._buffer[: self._filled])
         self._filled = 0
+
+    def _encode(self, samples: NDArray[Any]) -> None:
+        assert self._encoder is not None
+        self._encoder.encode(samples)
         self._sink.raise_error()
 
     @contextlib.contextmanager
@@ -298,7 +304,7 @@ class _WavEncoder:
         little_endian = np.ascontiguousarray(block, block.dtype.newbyteorder('<'))
         if self._header[0].bits == 24:
             little_endian = little_endian.view(np.uint8).reshape(-1, 4)[:, 1:]
-        self._sink.write(little_endian.tobytes())
+        self._sink.write(np.ascontiguousarray(little_endian).reshape(-1).view(np.uint8).data)
 
     def finish(self) -> None:
         format, _, channels = self._header

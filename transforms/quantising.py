@@ -38,7 +38,8 @@ def quantise(samples: NDArray[np.float32], stem_format: StemFormat) -> NDArray[A
     full_scale = np.float32(2 ** (stem_format.bits - 1))
     steps = samples * full_scale
     np.rint(steps, out=steps)
-    np.clip(steps, -full_scale, full_scale - 1, out=steps)
+    if steps.size and not (-full_scale <= steps.min() and steps.max() < full_scale):
+        np.clip(steps, -full_scale, full_scale - 1, out=steps)
     numbers = steps.astype(stem_format.dtype)
     if stem_format.bits == 24:
         numbers <<= 8
@@ -52,7 +53,9 @@ def dequantise(numbers: NDArray[Any], stem_format: StemFormat) -> NDArray[np.flo
     """
     if stem_format.bits is None:
         return numbers
-    return numbers.astype(np.float32) / np.float32(-float(np.iinfo(numbers.dtype).min))
+    samples = numbers.astype(np.float32)
+    samples *= np.float32(-1.0 / np.iinfo(numbers.dtype).min)  # a power of two
+    return samples
 
 
 def clipped(samples: NDArray[np.float32]) -> int:

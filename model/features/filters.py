@@ -17,6 +17,7 @@ from .columns import FRAME_LENGTH, NUM_CHROMA, NUM_CONTRAST, NUM_MEL_BANDS, NUM_
 Array = np.ndarray
 
 NUM_BINS = FRAME_LENGTH // 2 + 1
+BLOCK_BINS = 41  # 25 blocks are all 1025 bins
 _CONTRAST_FIRST_EDGE = 200.0  # Hz, upper edge of the lowest band; every further band is an octave
 _CONTRAST_QUANTILE = 0.02
 _MEL_BANDS_PER_BLOCK = 16
@@ -40,12 +41,11 @@ def bin_frequencies(sample_rate: int) -> Array:
     return _frozen(np.fft.rfftfreq(FRAME_LENGTH, 1.0 / sample_rate))
 
 
-@functools.lru_cache(maxsize=16)
-def moment_basis(sample_rate: int) -> Array:
-    """Columns 1, f and f**2 of the bin frequencies f, (1025, 3) float64: a magnitude spectrum times it gives its
-    moments.
-    """
-    return _frozen(bin_frequencies(sample_rate)[:, None] ** np.arange(3))
+@functools.lru_cache(maxsize=1)
+def block_basis() -> Array:
+    """Columns 1, k and k**2 for the bins of a block, counted from its middle, (41, 3) float32."""
+    position = np.arange(BLOCK_BINS) - BLOCK_BINS // 2
+    return _frozen((position[:, None] ** np.arange(3)).astype(np.float32))
 
 
 class MelBlock(NamedTuple):
@@ -159,10 +159,15 @@ def contrast_bands(sample_rate: int) -> tuple[ContrastBand, ...]:
 
 
 def matmul_rows(rows: Array, weights: Array, out: Array | None = None) -> Array:
-    """`rows @ weights`, (n, k) times (k, m), cut along n into products that OpenBLAS computes in the calling thread."""
+    """`rows @ weights`, (n, k) times (k, m), as a stack of products that OpenBLAS computes in the calling thread."""
     if out is None:
         out = np.empty((rows.shape[0], weights.shape[1]), np.result_type(rows, weights))
     step = max(1, _SMALL_PRODUCT // weights.size)
-    for start in range(0, rows.shape[0], step):
-        np.matmul(rows[start : start + step], weights, out=out[start : start + step])
+    whole = len(rows) // step * step
+    if whole:  # one call, for threads wait for the interpreter between two; splitting the first axis copies nothing
+        np.matmul(
+            rows[:whole].reshape(-1, step, rows.shape[1]), weights, out=out[:whole].reshape(-1, step, out.shape[1])
+        )
+    if whole < len(rows):
+        np.matmul(rows[whole:], weights, out=out[whole:])
     return out

@@ -1,8 +1,9 @@
 """Integrated loudness of a stream by ITU-R BS.1770-4, any sample rate.
 
 Two second-order filters (the K-weighting), mean squares over steps of 100 ms, gated means over blocks of four steps.
-The one idea to know: a recursive filter cannot be vectorised sample by sample, so it runs on blocks of 64 samples as
-matrix products (zero-state response plus response to the state), and only the state at block borders is a recursion.
+The one idea to know: a recursive filter cannot be vectorised sample by sample, so it is unrolled: one matrix product
+gives 64 samples from 64 samples and the state before them.  The states are a recursion of the same kind over blocks,
+unrolled as well, 16 blocks to a hop, and what is left from hop to hop is a sum over powers, by doubling.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-import scipy.signal
 
+from .columns import HOP_LENGTH
 from .filters import matmul_rows
 
 Array = np.ndarray
 
-BLOCK_LENGTH = 64  # samples per matrix row; groups must be multiples of it
+_BLOCK = 64  # samples per matrix row
+_BLOCKS_PER_HOP = HOP_LENGTH // _BLOCK
 _STEPS_PER_SECOND = 10
 _STEPS_PER_BLOCK = 4  # 400 ms, overlapping by three quarters
 _OFFSET_LU = -0.691  # so that a 997 Hz sine at 0 dBFS in one channel reads -3.01 LUFS
@@ -60,47 +62,70 @@ def _denominator(k: float, q: float) -> Array:
     return np.array([1.0, 2 * (k * k - 1) / (1 + k / q + k * k), (1 - k / q + k * k) / (1 + k / q + k * k)])
 
 
+class _System(NamedTuple):
+    """A linear system with state s (a row), input x and output y: y = [x, s] @ response, then s = [x, s] @ advance."""
+
+    response: Array
+    advance: Array
+
+    def unrolled(self, steps: int) -> _System:
+        """The system that takes so many inputs at once, one after the other in a row, and gives as many outputs."""
+        inputs, outputs = len(self.advance) - self.advance.shape[1], self.response.shape[1]
+        # What comes from each input, and from the state before all of them, is followed in a row of its own.
+        rows = steps * inputs + self.advance.shape[1]
+        state = np.zeros((rows, self.advance.shape[1]))
+        state[steps * inputs :] = np.eye(state.shape[1])
+        response = np.empty((rows, steps * outputs))
+        for step in range(steps):
+            now = np.zeros((rows, inputs))
+            now[step * inputs : (step + 1) * inputs] = np.eye(inputs)
+            seen = np.concatenate([now, state], axis=1)
+            response[:, step * outputs : (step + 1) * outputs] = seen @ self.response
+            state = seen @ self.advance
+        return _System(response, state)
+
+
+def _k_weighting_system(sample_rate: int) -> _System:
+    """The two filters in a row, sample by sample, (1 + 4, 1) and (1 + 4, 4) float64; transposed direct form II."""
+    response = np.array([[1.0], [0.0], [0.0], [0.0], [0.0]])  # nothing yet: the input itself
+    advance = np.zeros((5, 4))
+    for section, (b0, b1, b2, _, a1, a2) in enumerate(k_weighting(sample_rate)):
+        first, second = 2 * section, 2 * section + 1
+        signal = response[:, 0]
+        output = b0 * signal
+        output[1 + first] += 1.0
+        advance[:, first] = b1 * signal - a1 * output
+        advance[1 + second, first] += 1.0
+        advance[:, second] = b2 * signal - a2 * output
+        response = output[:, None]
+    return _System(response, advance)
+
+
 class _BlockFilter(NamedTuple):
-    """The K-weighting of blocks of L samples: y = [x, s] @ response; s' = s @ advance + x @ to_state.
+    """The K-weighting of blocks of 64 samples, and how its states follow each other within a hop of 16 blocks."""
 
-    The recursion of s runs in the coordinates of the eigenvectors of `advance`, the filters' poles; they come in two
-    conjugate pairs, of which one of each is enough.
-    """
-
-    response: Array  # (L + 4, L) float32
-    to_state: Array  # (L, 4) float32
-    to_modes: Array  # (4, 4) float64: state to real, imaginary of one mode of each pair
-    factors: Array  # (2,) complex128: what a mode is multiplied by from block to block
-    from_modes: Array  # (4, 4) float64: and back
+    response: Array  # (64 + 4, 64) float32: samples and state before them to weighted samples
+    from_zero: Array  # (64, 4) float32: samples to the state after them, had it been 0 before
+    states: _System  # of a hop, from its 16 states from zero and the state before it: the state before every block
 
 
 @functools.lru_cache(maxsize=16)
 def _block_filter(sample_rate: int) -> _BlockFilter:
-    sections, length = k_weighting(sample_rate), BLOCK_LENGTH
-    response, final = scipy.signal.sosfilt(sections, np.eye(length), zi=np.zeros((2, length, 2)))
-    to_state = final.transpose(1, 0, 2).reshape(length, 4)
-    unit_states = np.eye(4).reshape(4, 2, 2).transpose(1, 0, 2)
-    from_state, _ = scipy.signal.sosfilt(sections, np.zeros((4, length)), zi=unit_states)
-    _, final = scipy.signal.sosfilt(sections, np.zeros((4, 1)), zi=unit_states)
-    poles, vectors = np.linalg.eig(final.transpose(1, 0, 2).reshape(4, 4).T)  # transposed, because states are rows here
-    upper = np.flatnonzero(poles.imag > 0)
-    return _BlockFilter(
-        response=np.concatenate([response, from_state]).astype(np.float32),
-        to_state=to_state.astype(np.float32),
-        to_modes=np.ascontiguousarray(np.linalg.inv(vectors.T)[:, upper]).view(np.float64),
-        factors=poles[upper] ** length,
-        from_modes=2.0 * np.stack([vectors.T[upper].real, -vectors.T[upper].imag], axis=1).reshape(4, 4),
-    )
+    block = _k_weighting_system(sample_rate).unrolled(_BLOCK)
+    # From block to block: what the block adds, plus the old state moved on; the output is the state before the block.
+    following = np.concatenate([np.eye(4), block.advance[_BLOCK:]])
+    states = _System(np.concatenate([np.zeros((4, 4)), np.eye(4)]), following).unrolled(_BLOCKS_PER_HOP)
+    return _BlockFilter(block.response.astype(np.float32), block.advance[:_BLOCK].astype(np.float32), states)
 
 
 class LoudnessMeter:
-    """Integrated loudness of a stream that comes in groups of whole 64-sample blocks."""
+    """Integrated loudness of a stream that comes in groups of whole hops of 1024 samples."""
 
     def __init__(self, sample_rate: int, channels: int) -> None:
         """A meter that has heard nothing."""
         self._sample_rate = sample_rate
         self._weights = channel_weights(channels)
-        self._modes = np.zeros((channels, 2), np.complex128)
+        self._state = np.zeros((channels, 4))  # of the filters
         self._position = 0  # samples heard
         self._open_step = 0.0  # weighted energy of the step that the last group left unfinished
         self._steps: list[Array] = []  # weighted energies of the steps, K-weighted
@@ -109,7 +134,7 @@ class LoudnessMeter:
         """One group.
 
         Args:
-          samples: (channels, n), float32, n a multiple of 64, with anything after the end of the track.
+          samples: (channels, n), float32, n a multiple of 1024, with anything after the end of the track.
           num_samples: how many of the n lie before the end of the track.
         """
         if num_samples == 0:
@@ -134,12 +159,15 @@ class LoudnessMeter:
         """K-weighted samples squared and added over the channels by weight, (n,) float32."""
         response = _block_filter(self._sample_rate).response
         states = self._states(samples)
-        total = np.zeros((samples.shape[1] // BLOCK_LENGTH, BLOCK_LENGTH), np.float32)
+        rows = np.empty((samples.shape[1] // _BLOCK, _BLOCK + 4), np.float32)  # samples, and the state before them
+        weighted = np.empty((len(rows), _BLOCK), np.float32)
+        total = np.zeros_like(weighted)
         for channel, weight in enumerate(self._weights):
             if weight == 0:
                 continue
-            rows = samples[channel].reshape(-1, BLOCK_LENGTH)
-            weighted = matmul_rows(np.concatenate([rows, states[channel]], axis=1), response)
+            rows[:, :_BLOCK] = samples[channel].reshape(-1, _BLOCK)
+            rows[:, _BLOCK:] = states[channel]
+            matmul_rows(rows, response, out=weighted)
             np.square(weighted, out=weighted)
             if weight != 1:
                 weighted *= np.float32(weight)
@@ -149,16 +177,17 @@ class LoudnessMeter:
     def _states(self, samples: Array) -> Array:
         """The state of the filters before each block, (channels, blocks, 4) float32; moves the meter's state on."""
         block = _block_filter(self._sample_rate)
-        inputs = matmul_rows(samples.reshape(-1, BLOCK_LENGTH), block.to_state)
-        inputs = matmul_rows(inputs.astype(np.float64), block.to_modes).view(np.complex128)
-        inputs = inputs.reshape(len(samples), -1, 2)
-        before = np.empty_like(inputs)
-        for mode, factor in enumerate(block.factors):
-            start = self._modes[:, mode]
-            after, _ = scipy.signal.lfilter([1.0], [1.0, -factor], inputs[:, :, mode], zi=factor * start[:, None])
-            before[:, 0, mode], before[:, 1:, mode] = start, after[:, :-1]
-            self._modes[:, mode] = after[:, -1]
-        states = matmul_rows(before.view(np.float64).reshape(-1, 4), block.from_modes)
+        from_zero = matmul_rows(samples.reshape(-1, _BLOCK), block.from_zero)
+        added = from_zero.reshape(-1, 4 * _BLOCKS_PER_HOP).astype(np.float64)
+        at_hops = matmul_rows(added, block.states.advance[:-4]).reshape(len(samples), -1, 4)
+        at_hops = np.concatenate([self._state[:, None], at_hops], axis=1)  # the first, and what each hop adds
+        distance, advance = 1, block.states.advance[-4:]
+        while distance < at_hops.shape[1]:  # now each holds what `distance` hops add, itself and those before it
+            at_hops[:, distance:] += at_hops[:, :-distance] @ advance
+            distance, advance = 2 * distance, advance @ advance
+        self._state = at_hops[:, -1].copy()
+        before = np.concatenate([added, at_hops[:, :-1].reshape(-1, 4)], axis=1)
+        states = matmul_rows(before, block.states.response)
         return states.astype(np.float32).reshape(len(samples), -1, 4)
 
     def finish(self) -> float:

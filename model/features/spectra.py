@@ -12,14 +12,15 @@ import scipy.fft
 
 from .columns import FRAME_LENGTH, HOP_LENGTH, NUM_CONTRAST
 from .filters import (
+    BLOCK_BINS,
     NUM_BINS,
     bin_frequencies,
+    block_basis,
     chroma_bank,
     contrast_bands,
     hann_window,
     matmul_rows,
     mel_blocks,
-    moment_basis,
     tonnetz_basis,
 )
 
@@ -31,7 +32,6 @@ _ROLL_PERCENT = 0.85
 _TINY = float(np.finfo(np.float32).tiny)  # librosa.util.normalize leaves vectors shorter than this as they are
 _SORT_PARTS = 4
 _FRAMES_AT_ONCE = 32  # float64 spectra that fit a processor's cache
-_ROLLOFF_BLOCK = 41  # bins; 25 blocks are all 1025
 _ROLLOFF_DOUBT = 1e-5  # of the sum: ten standard deviations of the rounding of a float32 running sum of 1025 terms
 
 
@@ -46,40 +46,67 @@ def magnitudes(samples: Array) -> Array:
     """
     frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME_LENGTH)[::HOP_LENGTH]
     result = np.empty((len(frames), NUM_BINS), np.float32)
+    windowed = np.empty((min(len(frames), _FRAMES_AT_ONCE), FRAME_LENGTH))
     for start in range(0, len(frames), _FRAMES_AT_ONCE):
-        part = slice(start, start + _FRAMES_AT_ONCE)
-        spectrum = scipy.fft.rfft(frames[part] * hann_window(), axis=1, overwrite_x=True)
-        np.abs(spectrum.astype(np.complex64), out=result[part])
+        part = frames[start : start + _FRAMES_AT_ONCE]
+        np.multiply(part, hann_window(), out=windowed[: len(part)])
+        spectrum = scipy.fft.rfft(windowed[: len(part)], axis=1, overwrite_x=True)
+        np.abs(spectrum.astype(np.complex64), out=result[start : start + len(part)])
     return result
 
 
-def centroid_and_bandwidth(magnitude: Array, sample_rate: int) -> tuple[Array, Array]:
-    """Mean frequency of every spectrum and standard deviation around it, each (frames,) float64, Hz; 0 in silence."""
-    moments = matmul_rows(magnitude.astype(np.float64), moment_basis(sample_rate))
-    moments /= np.where(moments[:, :1] < _TINY, 1.0, moments[:, :1])
-    total, centroid, square = moments.T
-    # librosa's sum of S (f - c)^2, expanded; in silence total is 0 and so is everything.  Float64 leaves 1e-10 of c^2.
-    variance = square - centroid**2 * (2.0 - total)
-    return centroid, np.sqrt(np.maximum(variance, 0.0))
+def block_moments(magnitude: Array) -> Array:
+    """Sums of S, S k and S k**2 over blocks of 41 neighbouring bins, where k counts bins from the middle of the block.
+
+    Blocks are so short that float32 serves; moments of all 1025 bins need float64.
+
+    Returns:
+      (3, frames, 25), float64.
+    """
+    moments = matmul_rows(magnitude.reshape(-1, BLOCK_BINS), block_basis())
+    return np.ascontiguousarray(moments.T, dtype=np.float64).reshape(3, len(magnitude), -1)
 
 
-def rolloff(magnitude: Array, sample_rate: int) -> Array:
+def centroid_and_bandwidth(moments: Array, sample_rate: int) -> tuple[Array, Array]:
+    """Mean frequency of every spectrum and standard deviation around it, each (frames,) float64, Hz; 0 in silence.
+
+    Args:
+      moments: of `block_moments`.
+      sample_rate: Hz.
+    """
+    total, first, second = moments
+    scale = total.sum(axis=1)
+    scale[scale < _TINY] = 1.0
+    middles = BLOCK_BINS * np.arange(total.shape[1]) + BLOCK_BINS // 2
+    centroid = (total @ middles + first.sum(axis=1)) / scale
+    # librosa's sum of S (f - c)^2, with f - c = (middle - c) + k.
+    distance = middles - centroid[:, None]
+    variance = ((total * distance + 2.0 * first) * distance + second).sum(axis=1) / scale
+    width = sample_rate / FRAME_LENGTH
+    return width * centroid, width * np.sqrt(np.maximum(variance, 0.0))
+
+
+def rolloff(magnitude: Array, sums: Array, sample_rate: int) -> Array:
     """Frequency of the first bin at which 85% of the magnitudes are reached, (frames,) float64, Hz; 0 in silence.
 
     librosa compares a sequential float32 running sum.  That is slow, so it is done only for the frames in which its
     rounding could move the bin; for the others any summation finds the same one.
+
+    Args:
+      magnitude: (frames, 1025), float32.
+      sums: of blocks of its bins, the first of `block_moments`.
+      sample_rate: Hz.
     """
     frames = np.arange(len(magnitude))
-    blocks = magnitude.reshape(len(magnitude), -1, _ROLLOFF_BLOCK)
-    ends = np.cumsum(np.einsum('ijk->ij', blocks), axis=1, dtype=np.float64)
+    ends = np.cumsum(sums, axis=1)
     threshold = _ROLL_PERCENT * ends[:, -1:]
     block = np.argmax(ends >= threshold, axis=1)
     base = np.where(block > 0, ends[frames, block - 1], 0.0)
-    running = np.empty((len(magnitude), 1 + _ROLLOFF_BLOCK))
+    running = np.empty((len(magnitude), 1 + BLOCK_BINS))
     running[:, 0] = base
-    np.cumsum(blocks[frames, block], axis=1, out=running[:, 1:])
+    np.cumsum(magnitude.reshape(len(magnitude), -1, BLOCK_BINS)[frames, block], axis=1, out=running[:, 1:])
     running[:, 1:] += base[:, None]
-    bins = block * _ROLLOFF_BLOCK + np.argmax(running[:, 1:] >= threshold, axis=1)
+    bins = block * BLOCK_BINS + np.argmax(running[:, 1:] >= threshold, axis=1)
     doubtful = np.flatnonzero(np.abs(running - threshold).min(axis=1) <= _ROLLOFF_DOUBT * ends[:, -1])
     if doubtful.size:
         exact = np.cumsum(magnitude[doubtful], axis=1)
@@ -88,8 +115,11 @@ def rolloff(magnitude: Array, sample_rate: int) -> Array:
 
 
 def flatness(power: Array) -> Array:
-    """Geometric over arithmetic mean of every power spectrum, floored at 1e-10, (frames,) float32; 1 in silence."""
-    floored = np.maximum(power, np.float32(AMIN))
+    """Geometric over arithmetic mean of every power spectrum, floored at 1e-10, (frames,) float32; 1 in silence.
+
+    The power spectra are overwritten.
+    """
+    floored = np.maximum(power, np.float32(AMIN), out=power)
     arithmetic = floored.mean(axis=1)
     return np.exp(np.log(floored, out=floored).mean(axis=1)) / arithmetic
 

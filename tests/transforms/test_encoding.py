@@ -114,6 +114,7 @@ def test_bytes_depend_on_the_samples_alone(tmp_path, name):
     whole = write(tmp_path / 'whole', name, samples).read_bytes()
     for block in (1021, 16384, 20_000):
         assert write(tmp_path / 'blocks', name, samples, block=block).read_bytes() == whole
+    assert write(tmp_path / 'strided', name, np.asfortranarray(samples)).read_bytes() == whole
 
 
 @pytest.mark.parametrize('rate', [8000, 12000, 16000, 24000])

@@ -3,16 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pyloudnorm
 import pytest
+import scipy.signal
 
 from stembeam.model.features.loudness import LoudnessMeter, k_weighting
 
 
-def loudness(samples: np.ndarray, sample_rate: int) -> float:
-    """Integrated loudness of float32 (samples, channels), in groups of 16384."""
+def loudness(samples: np.ndarray, sample_rate: int, group_samples: int = 16_384) -> float:
+    """Integrated loudness of float32 (samples, channels), in groups."""
     meter = LoudnessMeter(sample_rate, samples.shape[1])
-    for start in range(0, len(samples), 16_384):
-        group = samples[start : start + 16_384]
-        padded = np.zeros((samples.shape[1], 16_384), np.float32)
+    for start in range(0, len(samples), group_samples):
+        group = samples[start : start + group_samples]
+        padded = np.zeros((samples.shape[1], group_samples), np.float32)
         padded[:, : len(group)] = group.T
         meter.add(padded, len(group))
     return meter.finish()
@@ -48,6 +49,17 @@ def test_equals_pyloudnorm(sample_rate: int) -> None:
     samples = noise(12, sample_rate)
     expected = pyloudnorm.Meter(sample_rate).integrated_loudness(samples.astype(np.float64))
     assert loudness(samples, sample_rate) == pytest.approx(expected, abs=0.1)
+
+
+@pytest.mark.parametrize('group_samples', [1024, 3 * 1024, 2**20])
+@pytest.mark.parametrize('sample_rate', [8_000, 44_100, 384_000])
+def test_the_filters_are_those_of_the_standard_sample_by_sample(sample_rate: int, group_samples: int) -> None:
+    samples = (0.1 * np.random.default_rng(0).standard_normal((2 * sample_rate, 1)) + 0.5).astype(np.float32)
+    weighted = scipy.signal.sosfilt(k_weighting(sample_rate), samples[:, 0].astype(np.float64))
+    steps = np.sum(weighted.reshape(20, -1) ** 2, axis=1)
+    powers = np.convolve(steps, np.ones(4), mode='valid') / (0.4 * sample_rate)
+    expected = -0.691 + 10 * np.log10(powers.mean())
+    assert loudness(samples, sample_rate, group_samples) == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize('channels', [1, 5])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -28,19 +30,22 @@ def test_the_loudest_channel_counts() -> None:
     assert peak_dbtp(samples) == pytest.approx(-6.0206, abs=1e-4)
 
 
-@pytest.mark.parametrize('position', [0, 1, 131_070, 131_071, 131_072, 140_000])
+@pytest.mark.parametrize('position', [0, 1, 511, 262_142, 262_143, 262_144, 270_000])
 def test_peaks_between_samples_are_found_everywhere(position: int) -> None:
     """Two neighbours of the same sign: at the start, at the end, and where groups meet."""
-    samples = np.zeros((max(position + 2, 140_002), 1), np.float32)
+    samples = np.zeros((max(position + 2, 270_002), 1), np.float32)
     samples[position : position + 2] = 0.5
     expected = peak_dbtp(np.full((2, 1), 0.5, np.float32))
     assert expected > -6.0206 + 1.5
     assert peak_dbtp(samples) == pytest.approx(expected, abs=1e-5)
 
 
-def test_skipping_stretches_does_not_change_the_peak() -> None:
+@pytest.mark.parametrize(
+    'smoothing', [[1.0, 1.0], [1.0, 0.5], np.hanning(9), np.hanning(100)], ids=['2', '2 uneven', '9', '100']
+)
+def test_skipping_stretches_does_not_change_the_peak(smoothing: Any) -> None:
     rng = np.random.default_rng(0)
-    samples = np.convolve(rng.standard_normal(512 * 40), [1, 1], 'same').astype(np.float32)
+    samples = np.convolve(rng.standard_normal(512 * 40), smoothing, 'same').astype(np.float32)
     padded = np.concatenate([np.zeros(TAPS - 1, np.float32), samples])[None]
     whole = true_peak(padded, 0.0)
     in_parts = 0.0
