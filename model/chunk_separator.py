@@ -1,4 +1,4 @@
-"""The compiled model: runs of chunks in, what they contribute to the stems out, or to the Wiener filter's sums.
+"""A loaded model: runs of chunks in, what they contribute to the stems out, or to the Wiener filter's sums.
 
 Everything that needs the network's weights is here, cut into batches of chunks. Chunks do not see each other, so a
 track is the sum of its chunks; the Wiener filter's sums over a whole track are the one thing that is gathered first.
@@ -7,25 +7,22 @@ track is the sum of its chunks; the Wiener filter's sums over a whole track are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .backend import compile_function
 from .chunks import ChunkGrid
 from .configuration import ModelConfig
-from .folded_unet import build_folded_unet
+from .engines import WienerFunctions, full_batch, load_engine
 from .method import Method
-from .signal_path import separate_chunks, wiener_analysis, wiener_reanalysis, wiener_separation, wiener_synthesis
 from .spilling import Spill
-from .wiener import WienerFilter, WienerSums
+from .wiener_records import WienerFilter, WienerSums
 
 
 class Batch(NamedTuple):
     """Chunks that go through the network together."""
 
-    waves: np.ndarray  # float32 (batch_size, span, channels): rows beyond `places` are zeros
+    waves: list[np.ndarray]  # float32 (span, channels) each, views of the runs
     places: list[tuple[int, int]]  # of each chunk: the number of its run, and its first sample there
     first: int  # the number of the first chunk among those of all runs
 
@@ -34,32 +31,36 @@ class ChunkSeparator:
     """A loaded model, ready to separate runs of chunks; may be called from several threads at once."""
 
     def __init__(
-        self, config: ModelConfig, weights: dict[str, np.ndarray], batch_size: int = 1, method: Method | None = None
+        self,
+        config: ModelConfig,
+        weights: dict[str, np.ndarray],
+        batch_size: int | None = None,
+        method: Method | None = None,
+        engine: str = 'tensorflow',
+        streams: int | None = None,
+        for_16_bits: bool = False,
     ) -> None:
-        """Build the network and fill it; `batch_size` chunks go through it at a time (1 is best on a CPU).
+        """Build the network and fill it.
 
         Args:
+          batch_size: chunks that go through the network at a time; None: 1 on a CPU, where it is best, more on a GPU.
           method: how stems are made; None: as Spleeter does, all stems.
+          engine: what computes the network, one of `engine_choice.ENGINES`.
+          streams: threads that will call, each on a core of its own; None: one, with all cores.
+          for_16_bits: the stems will be written with 16 bits at the model's rate: see `engines.load_engine`.
 
         Raises:
-          UsageError: a method that the model cannot be used with.
+          UsageError: a method that the model cannot be used with, or an engine that is not installed.
         """
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise ValueError(f'batch_size is {batch_size}: it must be at least 1')
         self.config = config
         self.method = method or Method()
         self.method.check(config)
         self.outputs = self.method.outputs(config)
         self.grid = ChunkGrid.of(config, self.method.overlap)
-        self.batch_size = batch_size
-        networks = self.method.networks(config)
-        network = build_folded_unet(config, weights, networks, shares=self.method.masks == 'direct')
-        options: Any = {'config': config, 'method': self.method}
-        self._separate = compile_function(network, partial(separate_chunks, **options))
-        self._analyse = compile_function(network, partial(wiener_analysis, **options))
-        self._filter = compile_function(network, partial(wiener_separation, **options))
-        self._reanalyse = compile_function(network, _without_network(partial(wiener_reanalysis, **options)))
-        self._synthesise = compile_function(network, _without_network(partial(wiener_synthesis, **options)))
+        self._engine = load_engine(engine, config, weights, self.method, batch_size, streams, for_16_bits)
+        self.batch_size = self._engine.batch_size
 
     def separate_runs(self, runs: list[np.ndarray], filters: Sequence[WienerFilter] | None = None) -> list[np.ndarray]:
         """Separate runs of consecutive chunks, of one or several tracks, batched together.
@@ -81,15 +82,20 @@ class ChunkSeparator:
             self._check_filters(runs, filters)
         outputs = [np.zeros((len(self.outputs), *run.shape), np.float32) for run in runs]
         if self.method.mwf_iterations == 0:
-            chunks = self._map(runs, lambda batch: self._separate(batch.waves))
-        elif filters is not None:
-            chunks = self._map(runs, lambda batch: self._filter(batch.waves, *self._rows(batch, filters)))
-        else:
+            for batch in self._batches(runs):
+                self._engine.path.separate(batch.waves, self._targets(batch, outputs))
+            return outputs
+        if filters is None:
             chunks = self._separate_whole(runs)
+        else:
+            chunks = self._map(runs, lambda batch: self._wiener.separate(*self._inputs(batch, filters)))
         for batch, stems in chunks:
-            for row, (number, start) in enumerate(batch.places):
-                outputs[number][:, start : start + self.grid.span] += stems[:, row]
+            for row, target in enumerate(self._targets(batch, outputs)):
+                target += stems[:, row]
         return outputs
+
+    def _targets(self, batch: Batch, outputs: list[np.ndarray]) -> list[np.ndarray]:
+        return [outputs[number][:, start : start + self.grid.span] for number, start in batch.places]
 
     def wiener_sums(self, run: np.ndarray, filter_so_far: WienerFilter | None = None) -> WienerSums:
         """What a segment contributes to the Wiener filter of its track; the sums of all its segments are the track's.
@@ -104,7 +110,7 @@ class ChunkSeparator:
         filters = [filter_so_far or self._unfiltered()]
         total = self._no_sums()
         for batch, (sums, peaks, *_) in self._map(
-            [run], lambda batch: self._analyse(batch.waves, *self._rows(batch, filters))
+            [run], lambda batch: self._wiener.analyse(*self._inputs(batch, filters))
         ):
             for row in range(len(batch.places)):
                 total = total.plus(WienerSums(sums[:, row], float(peaks[row])))
@@ -123,14 +129,14 @@ class ChunkSeparator:
                 return list(rows[0][:, np.newaxis] if len(rows) == 1 else np.stack(rows, axis=1))
 
             def analyse(batch: Batch) -> tuple[np.ndarray, ...]:
-                sums, peaks, *magnitudes = self._analyse(batch.waves, *self._rows(batch, filters))
+                sums, peaks, *magnitudes = self._wiener.analyse(*self._inputs(batch, filters))
                 for row in range(len(batch.places)):
                     for magnitude in magnitudes:
                         spill.append(magnitude[row])
                 return sums, peaks
 
             def reanalyse(batch: Batch) -> tuple[np.ndarray, ...]:
-                return self._reanalyse(batch.waves, *self._rows(batch, filters), *estimates(batch))
+                return self._wiener.reanalyse(*self._inputs(batch, filters), *estimates(batch))
 
             filters = [self._unfiltered()] * len(runs)
             for iteration in range(self.method.mwf_iterations):
@@ -142,11 +148,11 @@ class ChunkSeparator:
                 filters = [WienerFilter.from_sums(*pair) for pair in zip(totals, formers, strict=True)]
             yield from self._map(
                 runs,
-                lambda batch: self._synthesise(batch.waves, *self._rows(batch, filters), *estimates(batch)),
+                lambda batch: self._wiener.synthesise(*self._inputs(batch, filters), *estimates(batch)),
             )
 
-    def _map(self, runs: list[np.ndarray], function: Callable[[Batch], Any]) -> Iterator[tuple[Batch, Any]]:
-        """Every batch of the runs' chunks, and what becomes of it."""
+    def _batches(self, runs: list[np.ndarray]) -> Iterator[Batch]:
+        """Every chunk of the runs, in order, `batch_size` at a time."""
         grid = self.grid
         places = [
             (number, chunk * grid.hop)
@@ -154,19 +160,27 @@ class ChunkSeparator:
             for chunk in range((run.shape[0] - grid.tail) // grid.hop)
         ]
         for first in range(0, len(places), self.batch_size):
-            # Always a full batch: another shape could be computed in another order, and segments must not change stems.
-            waves = np.zeros((self.batch_size, grid.span, self.config.channels), np.float32)
-            batch = Batch(waves, places[first : first + self.batch_size], first)
-            for row, (number, start) in enumerate(batch.places):
-                waves[row] = runs[number][start : start + grid.span]
+            some = places[first : first + self.batch_size]
+            yield Batch([runs[number][start : start + grid.span] for number, start in some], some, first)
+
+    def _map(self, runs: list[np.ndarray], function: Callable[[Batch], Any]) -> Iterator[tuple[Batch, Any]]:
+        """Every batch of the runs' chunks, and what becomes of it."""
+        for batch in self._batches(runs):
             yield batch, function(batch)
 
-    def _rows(self, batch: Batch, filters: Sequence[WienerFilter]) -> tuple[np.ndarray, np.ndarray]:
-        """R and scale of every chunk of a batch; empty rows get those of the last one."""
+    @property
+    def _wiener(self) -> WienerFunctions:
+        if self._engine.wiener is None:
+            raise ValueError('the method has no Wiener filter: load the model with mwf_iterations')
+        return self._engine.wiener
+
+    def _inputs(self, batch: Batch, filters: Sequence[WienerFilter]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Samples, R and scale of every chunk of a batch; empty rows get zeros, and the filter of the last one."""
         numbers = [number for number, _ in batch.places]
         numbers += numbers[-1:] * (self.batch_size - len(numbers))
         covariances = np.stack([filters[number].covariances for number in numbers], axis=2)
-        return covariances, np.array([filters[number].scale for number in numbers])
+        scales = np.array([filters[number].scale for number in numbers])
+        return full_batch(batch.waves, self.batch_size), covariances, scales
 
     def _no_sums(self) -> WienerSums:
         return WienerSums.none(len(self.config.instruments), self.config.channels, self.config.bins)
@@ -182,7 +196,3 @@ class ChunkSeparator:
             raise ValueError(
                 f'filters of {found} iterations for {len(runs)} runs: one of {wanted} iterations is needed for each'
             )
-
-
-def _without_network(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda _network, *inputs: function(*inputs)

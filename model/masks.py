@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .backend import Tensor, keras
+from .method import MASK_EPSILON
 
 ops = keras.ops
-
-EPSILON = 1e-10  # Spleeter's, shared among the stems
 
 
 def ratio_masks(estimates: Sequence[Tensor], exponent: float = 2.0) -> list[Tensor]:
@@ -30,8 +29,8 @@ def ratio_masks(estimates: Sequence[Tensor], exponent: float = 2.0) -> list[Tens
     [0.9, 0.1]
     """
     powers = [ops.square(e) if exponent == 2 else ops.power(e, exponent) for e in estimates]
-    total = sum(powers[1:], powers[0]) + EPSILON
-    share = EPSILON / len(powers)
+    total = sum(powers[1:], powers[0]) + MASK_EPSILON
+    share = MASK_EPSILON / len(powers)
     return [(power + share) / total for power in powers]
 
 

@@ -16,6 +16,7 @@ from .errors import UsageError
 
 RESIDUAL = 'residual'  # the name of what the chosen stems leave of the mixture
 MASKS = ('ratio', 'direct')
+MASK_EPSILON = 1e-10  # of ratio masks; Spleeter's, shared among the stems
 HIGH_BANDS = ('model', 'zeros', 'average', 'octave')
 
 

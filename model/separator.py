@@ -9,17 +9,30 @@ import numpy as np
 
 from .chunk_separator import ChunkSeparator
 from .configuration import ModelConfig
+from .engine_choice import check_engine
 from .errors import UsageError
 from .method import Method
 from .resampling import match_channels, resample
 from .store import DEFAULT_MODEL, ModelFiles, resolve_model
 
 
-def load_chunk_separator(files: ModelFiles, batch_size: int = 1, method: Method | None = None) -> ChunkSeparator:
-    """A ChunkSeparator of a resolved model. Raises UsageError if its weights or the method do not fit."""
+def load_chunk_separator(
+    files: ModelFiles,
+    batch_size: int | None = None,
+    method: Method | None = None,
+    engine: str = 'tensorflow',
+    streams: int | None = None,
+    for_16_bits: bool = False,
+) -> ChunkSeparator:
+    """A ChunkSeparator of a resolved model, with its arguments.
+
+    Raises:
+      UsageError: weights or a method that do not fit, or an engine that is not installed.
+    """
     if method is not None:
         method.check(files.config)  # before the weights are read
-    return ChunkSeparator(files.config, files.read_weights(), batch_size, method)
+    check_engine(engine)
+    return ChunkSeparator(files.config, files.read_weights(), batch_size, method, engine, streams, for_16_bits)
 
 
 class Separator:
@@ -47,7 +60,8 @@ class Separator:
         cls,
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
-        batch_size: int = 1,
+        batch_size: int | None = None,
+        engine: str = 'tensorflow',
         mwf: bool | int = False,
         stems: Sequence[str] | None = None,
         masks: str = 'ratio',
@@ -58,12 +72,14 @@ class Separator:
         """Load a model by name, folder or Spleeter JSON file (see `store.resolve_model`).
 
         Args:
-          batch_size: chunks that go through the network at a time; 1 is best on a CPU.
+          batch_size: chunks that go through the network at a time; None: 1 on a CPU, where it is best, more on a GPU.
+          engine: what computes the network: tensorflow, or openvino, faster on CPUs and to start, if it is installed.
           mwf: True for the multichannel Wiener filter with one iteration, as Spleeter's --mwf; or more iterations.
           stems, masks, overlap, high_band, residual: what comes out and how it is made, see `method.Method`.
 
         Raises:
-          UsageError: an unknown model, weights that are missing or do not fit, or a method that does not fit the model.
+          UsageError: an unknown model, weights that are missing or do not fit, a method that does not fit the model, or
+            an engine that is not installed.
         """
         if isinstance(stems, str):
             raise UsageError(f'stems is the text {stems!r}: give a list of names')
@@ -75,7 +91,7 @@ class Separator:
             high_band=high_band,
             residual=residual,
         )
-        return cls(load_chunk_separator(resolve_model(model), batch_size, method))
+        return cls(load_chunk_separator(resolve_model(model), batch_size, method, engine))
 
     @property
     def config(self) -> ModelConfig:

@@ -1,6 +1,6 @@
 """The way of a batch of chunks through the graph: Fourier transform, networks, masks or Wiener filter, and back.
 
-Pure functions of tensors, compiled by separator.py. Masks need one function; the Wiener filter, which must see the
+Pure functions of tensors, compiled by engines.py. Masks need one function; the Wiener filter, which must see the
 whole track before it can filter, needs two: `wiener_analysis` and `wiener_synthesis`.
 """
 
@@ -13,11 +13,13 @@ import numpy as np
 
 from . import masks, spectral, wiener
 from .backend import Tensor, keras
-from .chunks import frame_weights
+from .chunks import ChunkGrid, frame_weights
 from .configuration import ModelConfig
 from .method import Method
 
 ops = keras.ops
+
+FULL_SCALE = 2.0**15  # steps of 16-bit samples
 
 Network = Callable[[Tensor], list[Tensor]]
 Parts = tuple[Tensor, Tensor]  # real and imaginary part of spectra, float32 (batch, channels, T, all bins)
@@ -94,6 +96,25 @@ def separate_chunks(network: object, waves: Tensor, config: ModelConfig, method:
             yield real * mask, imaginary * mask
 
     return _waves_of(spectra(), (real, imaginary), config, method)
+
+
+def separate_to_16_bits(
+    network: object, waves: Tensor, config: ModelConfig, method: Method
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`separate_chunks` for stems that will be written with 16 bits, so that half as much leaves the device.
+
+    Returns:
+      int16 (outputs, batch, n, channels): the samples to which no other chunk adds, as they will be written.
+      float32 (outputs, batch, span - n, channels): those before and after.
+      bool (batch,): whether no value of a chunk is beyond full scale or NaN.
+      float32 (outputs, batch, n, channels): the first ones again, for the chunks where one is.
+    """
+    grid = ChunkGrid.of(config, method.overlap)
+    stems = separate_chunks(network, waves, config, method)
+    body = stems[:, :, grid.tail : max(grid.hop, grid.tail)]
+    seams = ops.concatenate([stems[:, :, : grid.tail], stems[:, :, max(grid.hop, grid.tail) :]], axis=2)
+    steps = ops.clip(ops.round(body * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
+    return ops.cast(steps, 'int16'), seams, ops.all(ops.abs(body) <= 1, axis=(0, 2, 3)), body
 
 
 def _seen(parts: Parts, config: ModelConfig) -> wiener.Spectrum:

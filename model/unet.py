@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .backend import Tensor, keras
-from .checkpoint import CONVS_PER_STEM, DECONVS_PER_STEM, NORMS_PER_STEM, layer_name
+from .checkpoint import CONVS_PER_STEM, DECONVS_PER_STEM, ENCODER_LAYERS, NORM_EPSILON, NORMS_PER_STEM, layer_name
 from .configuration import ModelConfig
 
 KERNEL = (5, 5)
-ENCODER_LAYERS = 6
 DROPOUT = 0.5
-NORM_EPSILON = 1e-3
 
 
 def activation(name: str) -> keras.layers.Layer:

@@ -21,7 +21,7 @@ from stembeam.model.method import Method
 from stembeam.model.separator import Separator
 from stembeam.model.signal_path import separate_chunks
 from stembeam.model.unet import build_unet
-from stembeam.model.wiener import WienerFilter
+from stembeam.model.wiener_records import WienerFilter
 
 from ..conftest import TINY, noise, random_weights, write_model
 from .reference import shares, spectrum_of, wave_of

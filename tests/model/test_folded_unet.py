@@ -8,7 +8,8 @@ import pytest
 
 from stembeam.model.checkpoint import assign_weights
 from stembeam.model.configuration import ModelConfig
-from stembeam.model.folded_unet import build_folded_unet, pixels_kernel, split_norm
+from stembeam.model.folded_unet import build_folded_unet
+from stembeam.model.folding import pixels_kernel, split_norm
 from stembeam.model.unet import build_unet
 
 from ..conftest import random_weights

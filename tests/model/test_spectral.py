@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stembeam.model.spectral import hann, inverse_stft, overlap_gain, stft
+from stembeam.model.spectral import inverse_stft, stft
+from stembeam.model.windows import hann, overlap_gain
 
 
 @pytest.mark.parametrize(('length', 'step'), [(4096, 1024), (2048, 256)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stembeam.model import wiener
-from stembeam.model.wiener import EPSILON, WienerFilter, WienerSums
+from stembeam.model.wiener_records import EPSILON, WienerFilter, WienerSums
 
 norbert = pytest.importorskip('norbert')
 

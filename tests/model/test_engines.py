@@ -1,0 +1,107 @@
+"""Which engine and which signal path run, and that all of them make the same stems."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stembeam.model import backend
+from stembeam.model.chunk_separator import ChunkSeparator
+from stembeam.model.chunks import ChunkGrid
+from stembeam.model.engine_choice import GPU_BATCH_SIZE
+from stembeam.model.engines import DevicePath, HostPath, load_engine
+from stembeam.model.errors import UsageError
+from stembeam.model.folded_unet import build_folded_unet
+from stembeam.model.method import Method
+from stembeam.model.wiener_records import WienerFilter
+from stembeam.transforms.formats import FORMATS
+from stembeam.transforms.quantising import clipped, quantise
+
+from ..conftest import TINY, noise, random_weights
+
+GRID = ChunkGrid.of(TINY)
+RUN = noise(5)[: GRID.samples_of(3)]
+
+
+@functools.cache
+def separator(engine: str, batch_size: int | None = None, **method: Any) -> ChunkSeparator:
+    return ChunkSeparator(TINY, random_weights(TINY), batch_size, Method(**method), engine)
+
+
+def test_on_a_device_all_of_it_gives_the_stems_of_the_host(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (expected,) = separator('tensorflow').separate_runs([RUN])
+    monkeypatch.setattr(backend, 'find_gpu', lambda: 'a pretended GPU')  # also compiled by XLA, as it is for one
+    with caplog.at_level(logging.INFO):
+        on_device = ChunkSeparator(TINY, random_weights(TINY))
+    assert isinstance(on_device._engine.path, DevicePath)
+    assert on_device.batch_size == GPU_BATCH_SIZE
+    assert f'run on a pretended GPU, {GPU_BATCH_SIZE} chunks at a time' in caplog.text
+    (found,) = on_device.separate_runs([RUN])
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_graph_and_the_host_path_around_the_same_network(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        host = load_engine('tensorflow', TINY, random_weights(TINY), Method())
+    assert isinstance(host.path, HostPath)
+    assert host.batch_size == 1
+    assert 'no GPU' in caplog.text
+    network = build_folded_unet(TINY, random_weights(TINY))
+    found, expected = np.zeros((2, 3, GRID.span, 2), np.float32)
+    DevicePath(network, TINY, Method(), batch_size=2).separate([RUN[: GRID.span]], [expected])
+    host.path.separate([RUN[: GRID.span]], [found])
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize('method', [{}, {'masks': 'direct', 'stems': ('drums',), 'overlap': 0.25, 'residual': True}])
+def test_openvino_makes_the_stems_of_tensorflow(method: dict[str, Any]) -> None:
+    pytest.importorskip('openvino')
+    (expected,) = separator('tensorflow', **method).separate_runs([RUN])
+    for batch_size in (None, 2):
+        (found,) = separator('openvino', batch_size, **method).separate_runs([RUN])
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_openvino_under_the_wiener_filter_of_whole_tracks_and_of_segments() -> None:
+    pytest.importorskip('openvino')
+    (expected,) = separator('tensorflow', mwf_iterations=1).separate_runs([RUN])
+    own = separator('openvino', mwf_iterations=1)
+    (whole,) = own.separate_runs([RUN])
+    np.testing.assert_allclose(whole, expected, atol=1e-5)
+    found = WienerFilter.from_sums(own.wiener_sums(RUN))
+    np.testing.assert_allclose(own.separate_runs([RUN], [found])[0], expected, atol=1e-5)
+
+
+def test_an_engine_that_is_unknown_or_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="engine is 'torch': it must be one of tensorflow, openvino"):
+        load_engine('torch', TINY, {}, Method())
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(UsageError, match=r"openvino is not installed: pip install 'stembeam\[openvino\]', or choose"):
+        load_engine('openvino', TINY, {}, Method())
+
+
+@pytest.mark.parametrize(('level', 'overlap'), [(0.3, 0.0), (0.3, 0.25), (4.0, 0.0)])
+def test_a_device_may_round_to_16_bits_and_the_file_is_the_same(level: float, overlap: float) -> None:
+    """At the level of 4 some samples are beyond full scale: they come as floats, so that they can be counted."""
+    method = Method(overlap=overlap)
+    grid = ChunkGrid.of(TINY, overlap)
+    run = noise(5, level=level)[: grid.samples_of(3)]
+    network = build_folded_unet(TINY, random_weights(TINY))
+    exact, rounded = np.zeros((2, 3, len(run), 2), np.float32)
+    for stems, for_16_bits in ((exact, False), (rounded, True)):
+        path = DevicePath(network, TINY, method, batch_size=2, for_16_bits=for_16_bits)
+        for starts in ([0, grid.hop], [2 * grid.hop]):
+            spans = [slice(start, start + grid.span) for start in starts]
+            path.separate([run[span] for span in spans], [stems[:, span] for span in spans])
+    np.testing.assert_array_equal(quantise(rounded, FORMATS['wav']), quantise(exact, FORMATS['wav']))
+    assert clipped(rounded) == clipped(exact)
+    assert (clipped(exact) > 0) == (level > 1)
+    assert (rounded != exact).any() == (level < 1)
