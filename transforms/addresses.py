@@ -13,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from ..model.errors import UsageError
+from ..model.hiding import without_secrets
 
 # What libsndfile or FFmpeg reads; a folder's other files are not taken.
 _LOSSLESS = """
@@ -144,8 +145,11 @@ def extension_of(address: str) -> str:
 
 
 def shown(text: object) -> str:
-    """`text` as it can stand in a one-line message: line breaks and undecodable bytes become backslash escapes."""
-    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode('ascii') for c in str(text))
+    """`text` as it can stand in a one-line message: line breaks and undecodable bytes become backslash escapes, and
+    what `without_secrets` hides is hidden.
+    """
+    safe = without_secrets(str(text))
+    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode('ascii') for c in safe)
 
 
 def _path_of_file_url(url: Url) -> str:

@@ -1,7 +1,7 @@
 """What lies in a folder, and what a glob pattern matches: relative file names, here and on any fsspec file system.
 
-Stands on os.scandir and fsspec.  The one idea: local globs run through the same walk as folders, which visits every
-real directory once, so that neither can be caught in a loop of symbolic links.
+Stands on os.scandir and remote_listing.py.  The one idea: globs run through the same walks as folders.  On disks a walk
+visits every real directory once, so that no loop of symbolic links can catch it; in stores it goes page by page.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import fsspec
-
 from ..model.errors import UsageError
+from ..model.remote import GaveUp, current_retries, is_forbidden, open_filesystem, told
 from .addresses import Url, child_of, shown, split_url, to_uri
+from .remote_listing import list_below
+from .retrying import ask
 
 FOLDER = '(folder)'  # what the ignored are counted under, where a glob matches a folder
 
@@ -44,8 +45,9 @@ def kind_of(address: str) -> str | None:
         return 'folder' if url.clean_path.endswith('/') else 'file'
     with reaching(address):
         try:
-            filesystem, path = fsspec.core.url_to_fs(address)
-            return 'folder' if filesystem.info(path)['type'] == 'directory' else 'file'
+            filesystem, path = open_filesystem(address)
+            about = ask(lambda: filesystem.info(path), address, current_retries().brief())
+            return 'folder' if about['type'] == 'directory' else 'file'
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -66,9 +68,7 @@ def list_folder(folder: str, exclude: Sequence[str] = ()) -> Iterator[str]:
         yield from _walk(folder, exclude, lambda _: True)
         return
     with reaching(folder):
-        filesystem, root = fsspec.core.url_to_fs(folder)
-        paths = filesystem.find(root)
-    yield from _outside(folder, (_relative(root, path) for path in paths if not path.endswith('/')), exclude)
+        yield from _outside(folder, list_below(folder), exclude)
 
 
 def expand_glob(pattern: str, ignored: Counter[str], exclude: Sequence[str] = ()) -> tuple[str, Iterator[str]]:
@@ -118,8 +118,12 @@ def reaching(address: str) -> Iterator[None]:
         raise UsageError(f'{shown(address)} does not exist; check the address') from error
     except ImportError as error:
         raise UsageError(f'{shown(address)} needs a package that is not installed: {shown(error)}') from error
+    except GaveUp as error:
+        raise UsageError(
+            f'cannot read {shown(address)}: {shown(error)}; check the address, or try again later'
+        ) from error
     except Exception as error:
-        reason = shown(getattr(error, 'strerror', None) or error) or type(error).__name__
+        reason = shown(told(error) if is_forbidden(error) else getattr(error, 'strerror', None) or told(error))
         raise UsageError(f'cannot read {shown(address)}: {reason}; check the address and your access to it') from error
 
 
@@ -185,20 +189,20 @@ def _expand_remote(
     url: Url, root: str, parts: list[str], ignored: Counter[str], exclude: Sequence[str]
 ) -> tuple[str, Iterator[str]]:
     folder = str(url._replace(path=root))
-    pattern = str(url._replace(path='/'.join([root, *parts]) if root else '/'.join(parts)))
-    with reaching(pattern):
-        filesystem, root_path = fsspec.core.url_to_fs(folder)
-        found = filesystem.glob(fsspec.core.url_to_fs(pattern)[1], detail=True)
-    if '**' not in parts:
-        folders = sum(info['type'] == 'directory' for info in found.values())
-        ignored.update({FOLDER: folders} if folders else {})
-    files = (_relative(root_path, path) for path, info in found.items() if info['type'] == 'file')
-    return folder, _outside(folder, files, exclude)
 
+    def enter(relative: str) -> bool:
+        names = relative.split('/')
+        if '**' not in parts and _matches(names, parts):
+            ignored[FOLDER] += 1
+        return _may_lead_to(names, parts)
 
-def _relative(root: str, path: str) -> str:
-    root = root.rstrip('/')
-    return path[len(root) + 1 :] if path.startswith(f'{root}/') else path
+    def found() -> Iterator[str]:
+        with reaching(str(url._replace(path='/'.join([root, *parts])))):
+            # Below '**/*' every folder is entered, so there is no need to ask for them one by one.
+            paths = list_below(folder, None if parts[0] == '**' else enter)
+            yield from (path for path in paths if _matches(path.split('/'), parts))
+
+    return folder, _outside(folder, found(), exclude)
 
 
 def _outside(folder: str, relatives: Iterator[str], exclude: Sequence[str]) -> Iterator[str]:

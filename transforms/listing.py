@@ -12,6 +12,7 @@ ids that were not given collide, parent folders are put in front of them until t
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import sys
 from array import array
@@ -23,6 +24,7 @@ from typing import Any, BinaryIO
 import fsspec
 
 from ..model.errors import UsageError
+from ..model.remote import missing_package
 from .addresses import (
     AUDIO_EXTENSIONS,
     TABLES,
@@ -37,7 +39,9 @@ from .addresses import (
 )
 from .folders import FOLDER, expand_glob, has_magic, kind_of, list_folder, reaching
 from .records import Track
+from .sources import open_lines
 from .tables_in import read_rows
+from .trust import check_entry, host_of
 
 LISTINGS = TEXT_LISTS | TABLES
 STANDARD_INPUT = '-'
@@ -51,9 +55,11 @@ class Listing:
 
     tracks: list[Track]
     ignored: Counter[str]  # files in folders that are not audio, by extension; see also the constants above
+    # Web servers that were named here; None if nothing was named elsewhere, so that web addresses may lead anywhere.
+    trusted_hosts: frozenset[str] | None = None
 
 
-def read_listing(inputs: Sequence[str], exclude: Sequence[str] = ()) -> Listing:
+def read_listing(inputs: Sequence[str], exclude: Sequence[str] = (), allow_local: bool = False) -> Listing:
     """Everything that the inputs name, each track once, with distinct track ids.
 
     Args:
@@ -61,27 +67,32 @@ def read_listing(inputs: Sequence[str], exclude: Sequence[str] = ()) -> Listing:
         same three kinds), '-' for a text list on standard input, text lists (.txt, .lst, .m3u, .m3u8) and tables with a
         `uri` column (.csv, .tsv, .jsonl, .ndjson, .parquet).  What exists by its very name is never a glob.
       exclude: folders, paths or URLs, that folders and globs do not enter: the output folder.
+      allow_local: a listing behind a URL may name local files and private hosts, too; see trust.py.
 
     Raises:
-      UsageError: nothing to do, an input that is missing, a broken listing, or tracks that cannot be told apart.
+      UsageError: nothing to do, an input that is missing, a broken listing, a row that a listing from elsewhere may not
+        have, or tracks that cannot be told apart.
     """
     if not inputs:
         raise UsageError('no input; name audio files, folders, a glob pattern, a list or a table')
-    collected = _Collected([to_uri(folder) for folder in exclude])
+    collected = _Collected([to_uri(folder) for folder in exclude], allow_local)
     for text in inputs:
         collected.add_input(text)
     collected.make_ids_distinct()
-    return Listing(collected.tracks, collected.ignored)
+    return Listing(collected.tracks, collected.ignored, collected.trusted_hosts())
 
 
 class _Collected:
     """Tracks while they are collected; `_depths`: how many parts of its path name a track, 0 where the id was given."""
 
-    def __init__(self, exclude: Sequence[str]) -> None:
+    def __init__(self, exclude: Sequence[str], allow_local: bool) -> None:
         self.tracks: list[Track] = []
         self.ignored: Counter[str] = Counter()
         self._depths = array('I')
         self._exclude = exclude
+        self._allow_local = allow_local
+        self._is_guarded = False
+        self._hosts: set[str] = set()
         self._first_of: dict[str, int] = {}  # uri to index
         self._further_of: dict[str, list[int]] = {}  # for the few that are listed under several given ids
 
@@ -94,6 +105,7 @@ class _Collected:
             return
         uri = to_uri(text)
         check_file_system(uri)
+        self._trust(uri)
         kind = _kind_of_input(uri)
         extension = extension_of(uri)
         if kind == 'folder':
@@ -110,6 +122,10 @@ class _Collected:
             raise UsageError(f'{shown(text)} does not exist; check the path')
         else:
             self._add(uri)
+
+    def trusted_hosts(self) -> frozenset[str] | None:
+        """See Listing."""
+        return frozenset(self._hosts) if self._is_guarded else None
 
     def make_ids_distinct(self) -> None:
         """Puts parent folders in front of colliding default ids; UsageError where that does not help."""
@@ -176,15 +192,31 @@ class _Collected:
             self._add(child_of(root, relative), depth=relative.count('/') + 1)
 
     def _add_listing(self, uri: str) -> None:
-        with reaching(uri), open(uri, 'rb') if split_url(uri) is None else fsspec.open(uri, 'rb') as file:
-            self._add_rows(shown(uri), folder_of(uri), extension_of(uri), file)
+        elsewhere = uri if split_url(uri) is not None and not self._allow_local else None
+        self._is_guarded |= elsewhere is not None
+        with reaching(uri), open_lines(uri) as file:
+            self._add_rows(shown(uri), folder_of(uri), extension_of(uri), file, elsewhere)
 
-    def _add_rows(self, name: str, base: str | None, extension: str, file: BinaryIO) -> None:
-        """Adds the tracks of a listing; relative paths in it belong to the folder `base`."""
+    def _trust(self, uri: str) -> None:
+        host = host_of(uri)
+        if host is not None:
+            self._hosts.add(host)
+
+    def _add_rows(
+        self, name: str, base: str | None, extension: str, file: BinaryIO, elsewhere: str | None = None
+    ) -> None:
+        """Adds the tracks of a listing; relative paths in it belong to the folder `base`.
+
+        `elsewhere`: the URL of a listing whose rows are not to be trusted.
+        """
         row = None
         for row in read_rows(name, extension, file):
             try:
                 uri = to_uri(row.uri, base)
+                if elsewhere is not None:
+                    check_entry(uri, elsewhere)
+                else:
+                    self._trust(uri)
                 check_file_system(uri)
                 self._add(uri, 1, row.track_id, row.metadata)
             except UsageError as error:
@@ -221,12 +253,19 @@ def check_file_system(uri: str) -> None:
     url = split_url(uri)
     if url is not None:
         links = [*url.before.split('::')[:-1], url.scheme, *url.after.split('::')[1:]]
-        schemes = (link.partition('://')[0] for link in links if '://' in link or link.isalnum())
+        schemes = tuple(link.partition('://')[0] for link in links if '://' in link or link.isalnum())
         try:
             for scheme in schemes:
-                fsspec.get_filesystem_class(scheme)
-        except (ValueError, ImportError) as error:
+                _file_system(scheme)
+        except ImportError as error:
+            raise UsageError(f'cannot read {shown(uri)}: {shown(missing_package(uri, error))}') from error
+        except ValueError as error:
             raise UsageError(f'cannot read {shown(uri)}: {shown(error)}') from error
+
+
+@functools.lru_cache
+def _file_system(scheme: str) -> None:
+    fsspec.get_filesystem_class(scheme)
 
 
 def _kind_of_input(uri: str) -> str | None:

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import errno
 import functools
+import io
 import os
 import stat
 import tempfile
@@ -19,10 +20,11 @@ import threading
 from collections.abc import Hashable, Iterator
 from typing import Any, BinaryIO
 
-import fsspec
-
 from ..model.errors import RunError, StembeamError, TrackError
+from ..model.remote import GaveUp, is_forbidden, open_filesystem, told
 from .addresses import shown, split_url, to_uri
+from .remote_files import READ_BYTES, RangeReader, RemoteFile
+from .retrying import ask
 
 COPIES_BUDGET_BYTES = 4 << 30  # of local disk, per process; what is in use stays whatever its size
 
@@ -41,12 +43,15 @@ def storage_error(uri: str, error: Exception) -> StembeamError:
     if isinstance(error, OSError) and error.errno in _RUN_ERRNOS:
         return RunError(f'{shown(uri)}: this machine ran out of a resource while reading it: {reason}')
     if isinstance(error, ImportError):
-        return RunError(f'{shown(uri)}: the package that opens such addresses is not installed: {reason}')
+        return RunError(f'{shown(uri)} cannot be opened: {reason}')
+    if isinstance(error, GaveUp):
+        return TrackError(f'{shown(uri)}: cannot be read: {reason}: run the same command again later')
+    if is_forbidden(error):
+        detail = '' if split_url(uri) is None else f' ({told(error)})'
+        return TrackError(f'{shown(uri)}: no permission to read it{detail}: check its access rights')
     if isinstance(error, FileNotFoundError):
         return TrackError(f'{shown(uri)}: there is no such file: check the listing')
-    if isinstance(error, PermissionError):
-        return TrackError(f'{shown(uri)}: no permission to read it: check its access rights')
-    return TrackError(f'{shown(uri)}: cannot be read: {type(error).__name__}: {reason}')
+    return TrackError(f'{shown(uri)}: cannot be read: {type(error).__name__}: {told(error)}')
 
 
 class SourceFile:
@@ -92,11 +97,10 @@ def open_source(uri: str) -> Iterator[SourceFile]:
             if path is not None:
                 file, size = _open_local(path)
             else:
-                fs, path = fsspec.core.url_to_fs(uri)
-                file = fs.open(path, 'rb')
-                size = fs.size(path)
-                if size is None:  # a server without byte ranges: there is no seeking in it
-                    file.close()
+                remote = RemoteFile(uri)
+                if remote.has_ranges and remote.size is not None:
+                    file, size = RangeReader(remote), remote.size
+                else:  # there is no seeking in it, or none that could be tried again
                     file, size = _open_local(stack.enter_context(local_copy(uri)))
         except StembeamError:
             raise
@@ -104,6 +108,29 @@ def open_source(uri: str) -> Iterator[SourceFile]:
             raise storage_error(uri, error) from error
         stack.enter_context(file)
         yield SourceFile(file, size)
+
+
+@contextlib.contextmanager
+def open_lines(uri: str) -> Iterator[BinaryIO]:
+    """Opens a listing, a local path or a URL, as a binary file with lines and seeking.
+
+    Raises:
+      OSError and whatever drivers raise.
+    """
+    if local_path(uri) is not None:
+        with open(uri, 'rb') as file:
+            yield file
+        return
+    remote = RemoteFile(uri)
+    if remote.has_ranges:
+        with io.BufferedReader(RangeReader(remote), READ_BYTES) as buffered:
+            yield buffered
+        return
+    with tempfile.TemporaryDirectory(prefix='stembeam-') as folder:
+        path = os.path.join(folder, 'listing')
+        remote.download(path)
+        with open(path, 'rb') as file:
+            yield file
 
 
 def _open_local(path: str) -> tuple[Any, int]:
@@ -120,8 +147,8 @@ def fingerprint(uri: str) -> Hashable:
     try:
         path = local_path(uri)
         if path is None:
-            fs, path = fsspec.core.url_to_fs(uri)
-            return uri, fs.ukey(path)
+            fs, path = open_filesystem(uri)
+            return uri, ask(lambda: fs.ukey(path), uri)
         status = os.stat(path)
     except Exception as error:  # as in open_source
         raise storage_error(uri, error) from error
@@ -165,7 +192,8 @@ class LocalCopies:
     @contextlib.contextmanager
     def borrow(self, uri: str) -> Iterator[str]:
         """The path of a copy of `uri`, which stays there until the context ends."""
-        key = fingerprint(uri)
+        remote = _remote(uri)
+        key = (uri, *remote.version)
         with self._lock:
             if key not in self._copies:
                 self._count += 1
@@ -176,7 +204,7 @@ class LocalCopies:
         try:
             with copy.lock:
                 if copy.size is None:
-                    copy.size = _download(uri, copy.path)
+                    copy.size = _download(remote, copy.path)
             yield copy.path
         finally:
             with self._lock:
@@ -193,13 +221,19 @@ class LocalCopies:
                     os.remove(copy.path)
 
 
-def _download(uri: str, path: str) -> int:
+def _remote(uri: str) -> RemoteFile:
     try:
-        fs, remote = fsspec.core.url_to_fs(uri)
-        fs.get_file(remote, path)
-        return os.path.getsize(path)
+        return RemoteFile(uri)
     except Exception as error:  # as in open_source
         raise storage_error(uri, error) from error
+
+
+def _download(remote: RemoteFile, path: str) -> int:
+    try:
+        remote.download(path)
+        return os.path.getsize(path)
+    except Exception as error:  # as in open_source
+        raise storage_error(remote.uri, error) from error
 
 
 @functools.lru_cache(maxsize=1)

@@ -15,12 +15,17 @@ import socket
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
-
-import fsspec
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from ..model.errors import RunError, UsageError
+from ..model.remote import GaveUp, StoreOptions, current_options, current_retries, is_forbidden, open_filesystem, told
 from .addresses import split_url, to_uri
+from .remote_files import RemoteFile
+from .remote_listing import list_below, list_once
+from .retrying import ask
+
+T = TypeVar('T')
 
 PRIVATE = '.stembeam'  # what is ours alone in OUT: records, parts, temporary files
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -32,6 +37,8 @@ class Storage:
     """OUT; picklable, so that every worker has its own view of the same place."""
 
     root: str  # absolute local path or fsspec URL, without a slash at the end
+    # How stores are reached, here where the run was started; in force wherever this record arrives.
+    options: StoreOptions = dataclasses.field(default_factory=current_options, repr=False, compare=False)
 
     @classmethod
     def at(cls, root: str) -> Storage:
@@ -47,14 +54,28 @@ class Storage:
         """The full path or URL of a file in OUT."""
         return f'{self.root}/{path}' if path else self.root
 
-    def _fs(self) -> fsspec.AbstractFileSystem:
-        return fsspec.core.url_to_fs(self.root)[0]
+    def _fs(self) -> Any:
+        return open_filesystem(self.root)[0]
+
+    def _ask(self, call: Callable[[Any], T]) -> T:
+        """What a request to the store returns, given its file system; for `path` relative to OUT.
+
+        Raises:
+          RunError: the store fails for longer than the run is patient, or says that we may not.
+        """
+        with _lost_store_stops_the_run(self.root):
+            fs = self._fs()
+            return ask(lambda: call(fs), self.root)
 
     def check_writable(self) -> None:
         """Write and remove a small file. Raises UsageError if that does not work."""
         path = f'{PRIVATE}/writable'
         try:
-            self.write_bytes(path, b'ok')
+            if self.is_local:
+                self.write_bytes(path, b'ok')
+            else:
+                fs, url = self._fs(), self.url(path)
+                ask(lambda: fs.pipe_file(url, b'ok'), self.root, current_retries().brief())
             self.remove(path)
         except Exception as error:  # stores raise exceptions of their own
             raise UsageError(
@@ -95,13 +116,13 @@ class Storage:
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 os.replace(local, target)
             else:
-                self._fs().put_file(local, self.url(path))
+                self._ask(lambda fs: fs.put_file(local, self.url(path)))
                 os.remove(local)
 
     def write_bytes(self, path: str, content: bytes) -> None:
         """Write a small file, whole or not at all."""
         if not self.is_local:
-            self._fs().pipe_file(self.url(path), content)
+            self._ask(lambda fs: fs.pipe_file(self.url(path), content))
             return
         with self.new_folder() as folder:
             local = os.path.join(folder, 'file')
@@ -114,7 +135,8 @@ class Storage:
         if self.is_local:
             with open(self.url(path), 'rb') as file:
                 return file.read()
-        return self._fs().cat_file(self.url(path))
+        # s3fs would ask for the size first, unless it is told where to begin; an empty file has no such place.
+        return self._ask(lambda fs: fs.cat_file(self.url(path), **_at_once(fs)))
 
     def read_range(self, path: str, offset: int, length: int) -> bytes:
         """So many bytes of a file from `offset` on, fewer where it ends. Raises FileNotFoundError."""
@@ -122,12 +144,14 @@ class Storage:
             with open(self.url(path), 'rb') as file:
                 file.seek(offset)
                 return file.read(length)
-        return self._fs().cat_file(self.url(path), start=offset, end=offset + length)
+        return self._ask(lambda fs: fs.cat_file(self.url(path), start=offset, end=offset + length))
 
     def size(self, path: str) -> int | None:
         """Bytes of a file, or None if there is none."""
         try:
-            return os.stat(self.url(path)).st_size if self.is_local else self._fs().info(self.url(path))['size']
+            if self.is_local:
+                return os.stat(self.url(path)).st_size
+            return self._ask(lambda fs: fs.info(self.url(path)))['size']
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -137,7 +161,7 @@ class Storage:
             if self.is_local:
                 os.remove(self.url(path))
             else:
-                self._fs().rm_file(self.url(path))
+                self._ask(lambda fs: fs.rm_file(self.url(path)))
 
     def remove_folder(self, path: str) -> None:
         """Remove a folder with all that is in it, if it is there."""
@@ -145,7 +169,8 @@ class Storage:
             shutil.rmtree(self.url(path), ignore_errors=True)
             return
         with contextlib.suppress(FileNotFoundError):
-            self._fs().rm(self.url(path), recursive=True)
+            for name in self.list_files(path):
+                self.remove(name)
 
     def list_files(self, folder: str) -> Iterator[str]:
         """Paths (relative to OUT) of all files under a folder, in no order; none if it does not exist."""
@@ -154,12 +179,9 @@ class Storage:
                 below = os.path.relpath(parent, self.root)
                 yield from (f'{below}/{name}' for name in names)
             return
-        fs = self._fs()
-        prefix = len(fs._strip_protocol(self.root)) + 1
-        try:
-            yield from (name[prefix:] for name in fs.find(self.url(folder)))
-        except FileNotFoundError:
-            return
+        with _lost_store_stops_the_run(self.root), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            for name in list_below(self.url(folder)):
+                yield f'{folder}/{name}'
 
     def list_names(self, folder: str) -> list[str]:
         """Paths (relative to OUT) of what is directly in a folder; none if it does not exist."""
@@ -167,9 +189,8 @@ class Storage:
             if self.is_local:
                 names = os.listdir(self.url(folder))
             else:
-                names = [
-                    entry.rstrip('/').rpartition('/')[2] for entry in self._fs().ls(self.url(folder), detail=False)
-                ]
+                with _lost_store_stops_the_run(self.root):
+                    names = list_once(self.url(folder))
         except (FileNotFoundError, NotADirectoryError):
             return []
         return [f'{folder}/{name}' if folder else name for name in names]
@@ -182,8 +203,34 @@ class Storage:
             return
         with tempfile.TemporaryDirectory(prefix='stembeam-') as folder:
             local = os.path.join(folder, 'file')
-            self._fs().get_file(self.url(path), local)
+            with _lost_store_stops_the_run(self.root):
+                RemoteFile(self.url(path)).download(local)
             yield local
+
+
+def _at_once(fs: Any) -> dict[str, Any]:
+    return {'max_concurrency': 1} if hasattr(fs, 'max_concurrency') else {}
+
+
+@contextlib.contextmanager
+def _lost_store_stops_the_run(root: str) -> Iterator[None]:
+    """A store that gives no answer, or takes nothing from us, is not one track's failure. Raises RunError."""
+    try:
+        yield
+    except (RunError, FileNotFoundError):
+        raise
+    except GaveUp as error:
+        raise RunError(
+            f'output folder {root} cannot be reached: {error}: everything that is complete is kept; '
+            'run the same command again when the store answers'
+        ) from error
+    except Exception as error:  # drivers raise exceptions of any class
+        if is_forbidden(error):
+            raise RunError(
+                f'output folder {root}: {told(error)}: everything that is complete is kept; '
+                'get access to it and run the same command again'
+            ) from error
+        raise
 
 
 @contextlib.contextmanager
