@@ -11,6 +11,7 @@ import contextlib
 import io
 import logging
 import re
+import signal
 import sys
 import tempfile
 import threading
@@ -23,22 +24,47 @@ from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.local_job_service import SubprocessSdkWorker
 
 from ..model.errors import RunError
+from ..transforms.watchdog import HUNG
+from .logs import TextFormatter
 
 
-def execute(pipeline: beam.Pipeline) -> None:
-    """Run a pipeline to its end.
+class WorkerDied(RunError):
+    """A worker process died, and with it the run."""
+
+    def __init__(self, status: int, last_words: str) -> None:
+        """`status` as subprocess or a shell has it; `last_words` on its standard error."""
+        number = status - 128 if status > 128 else -status
+        try:
+            name = signal.Signals(number).name
+            self.how = f'a worker process died of {name}'
+        except ValueError:
+            name = ''
+            hung = ', because a decoder hung' if status == HUNG else f' (its last words: {last_words!r})'
+            self.how = f'a worker process ended with status {status}{hung}'
+        self.is_kill = name == 'SIGKILL'
+        super().__init__(
+            f'{self.how}, perhaps for want of memory: everything that is complete is kept; '
+            'run the same command again, with fewer --workers'
+        )
+
+
+def execute(pipeline: beam.Pipeline, wait: bool = True) -> None:
+    """Run a pipeline to its end, or only start it, where that is elsewhere and nobody waits.
 
     Raises:
+      WorkerDied: a worker process did.
       RunError: a step raised one, in whatever process.
       Exception: any other error that no step has made a Failure of; what Beam says of it is on standard error.
     """
     deaths.clear()
     with _messages_held_back():
         try:
-            _in_a_thread(lambda: pipeline.run().wait_until_finish())
+            _in_a_thread(lambda: pipeline.run().wait_until_finish() if wait else pipeline.run())
         except Exception as error:
             # Runners hand worker errors on as text or with text added; a RunError in it is what the user has to know.
-            said = re.search(r'RunError: (.*)', '\n'.join([*deaths, f'{type(error).__name__}: {error}']))
+            if deaths:
+                raise deaths[0] from error
+            said = re.search(r'RunError: (.*)', f'{type(error).__name__}: {error}')
             if said:
                 raise RunError(re.split(r' \[while running|\\n', said[1])[0]) from error
             raise
@@ -65,7 +91,6 @@ def _in_a_thread(function: Callable[[], object]) -> None:
 def _messages_held_back() -> Iterator[None]:
     """Hold back what others than us log or print on standard error, and drop it if a RunError or Ctrl-C says it all."""
     held = io.StringIO()
-    form = logging.Formatter('%(levelname)s %(message)s')
 
     def is_ours(record: logging.LogRecord) -> bool:
         if record.name.startswith('stembeam'):
@@ -74,6 +99,7 @@ def _messages_held_back() -> Iterator[None]:
         return False
 
     handlers = list(logging.getLogger().handlers)
+    form = next((h.formatter for h in handlers if h.formatter is not None), TextFormatter())
     try:
         for handler in handlers:
             handler.addFilter(is_ours)
@@ -91,7 +117,7 @@ def _messages_held_back() -> Iterator[None]:
             handler.removeFilter(is_ours)
 
 
-deaths: list[str] = []  # of worker processes of this run: what there is to say
+deaths: list[WorkerDied] = []  # of worker processes of this run
 
 
 class WatchedWorkerHandler(worker_handlers.SubprocessSdkWorkerHandler):
@@ -110,11 +136,8 @@ class WatchedWorkerHandler(worker_handlers.SubprocessSdkWorkerHandler):
             self.worker.run()
         except RuntimeError as error:  # the exit status is not 0
             last = self._stderr.read().decode(errors='replace').strip().rpartition('\n')[2]
-            deaths.append(
-                f'RunError: a worker process died ({error}; its last words: {last!r}), perhaps for want of memory: '
-                'everything that is complete is kept; run the same command again, with fewer --workers'
-            )
-            self._answer_all(deaths[-1])
+            deaths.append(WorkerDied(int(re.findall(r'-?\d+', str(error))[-1]), last))
+            self._answer_all(f'RunError: {deaths[-1]}')
 
     def _answer_all(self, error: str) -> None:
         connection = self.control_conn
@@ -133,6 +156,15 @@ class WatchedWorkerHandler(worker_handlers.SubprocessSdkWorkerHandler):
         connection.push = push  # type: ignore[assignment, method-assign]
         for instruction, future in list(connection._futures_by_id.items()):
             future.set(answered(instruction).get())
+
+
+def send_whole_elements() -> None:
+    """Keep the threads of local runs from sending what they have so far every second, in this process.
+
+    Beam's timer does so in the middle of an element, too, if its coder is Python code (as those of our records are):
+    what arrives then cannot be decoded, or is lost in silence. Buffers are still sent when they have grown to 10 MB.
+    """
+    worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
 
 
 def watch_worker_processes() -> None:

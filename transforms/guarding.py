@@ -1,23 +1,33 @@
 """Trouble with one element becomes a Failure record, here and nowhere else; the run goes on.
 
-`Guarded` wraps a plain function. What stops the whole run (RunError: a full disk) passes through.
+`Guarded` wraps a plain function. What stops the whole run (RunError: a full disk) passes through. Trouble that ends the
+process is known by the marks of `under_way`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 
 from ..model.errors import RunError, TrackError
+from ..model.hiding import without_secrets
+from .addresses import shown
+from .attempts import attempt
+from .job import SeparateJob
+from .metrics import count_failure
 from .records import Failure, Track
+from .retrying import side_by_side
+from .trial import try_out
 
 logger = logging.getLogger(__name__)
 
 FAILURES = 'failures'
+BATCH = 64  # elements, where several are worked on at once
 
 
 class Guard(NamedTuple):
@@ -29,10 +39,20 @@ class Guard(NamedTuple):
 
 def failure_of(track: Track, stage: str, error: Exception) -> Failure:
     """The row of the failure table for an error; its reason is always one line."""
-    reason = ' '.join(str(error).split()) or 'no message'
+    reason = ' '.join(without_secrets(str(error)).split()) or 'no message'
     if not isinstance(error, TrackError):
         reason = f'{type(error).__name__}: {reason}'
     return Failure(track.uri, track.track_id, stage, type(error).__name__, reason)
+
+
+def under_way(job: SeparateJob, stage: str, track: Track, index: int = 0) -> contextlib.AbstractContextManager[None]:
+    """Around everything that native code does for a track, or for its segment `index`; see `attempts.attempt`."""
+
+    def try_it_out() -> str | None:
+        timeout = 0.0 if job.attempts is None else job.attempts.timeout
+        return try_out(track, decoder=job.decoder, allow_truncated=job.allow_truncated, timeout=timeout)
+
+    return attempt(job.attempts, stage, track, try_it_out, index)
 
 
 class _GuardedDoFn(beam.DoFn):
@@ -40,7 +60,6 @@ class _GuardedDoFn(beam.DoFn):
         self.function = function
         self.stage = stage
         self.track_of = track_of
-        self.failed = Metrics.counter('stembeam', f'{stage}-failures')
 
     def process(self, element: Any, *args: Any) -> Iterator[Any]:
         try:
@@ -49,10 +68,26 @@ class _GuardedDoFn(beam.DoFn):
             raise
         except Exception as error:  # everything else is this track's own trouble: reported, never dropped
             failure = failure_of(self.track_of(element), self.stage, error)
+            known = {'track': failure.track_id, 'stage': self.stage}
+            logger.info('%s failed: %s', self.stage, failure.reason, extra=known)
             if not isinstance(error, TrackError):
-                logger.warning('%s: unexpected error while %s', failure.uri, self.stage, exc_info=error)
-            self.failed.inc()
+                trace = without_secrets(traceback.format_exc())  # as text: handlers that are not ours hide nothing
+                logger.warning('%s: unexpected error while %s\n%s', shown(failure.uri), self.stage, trace, extra=known)
+            count_failure(self.stage)
             yield beam.pvalue.TaggedOutput(FAILURES, failure)
+
+
+class _SideBySideDoFn(_GuardedDoFn):
+    """The same for lists of elements, which are worked on at the same time."""
+
+    def __init__(self, threads_for: Callable[[list[Any]], int], *guarded: Any) -> None:
+        super().__init__(*guarded)
+        self.threads_for = threads_for
+
+    def process(self, batch: list[Any], *args: Any) -> Iterator[Any]:
+        one = super().process
+        for outputs in side_by_side(lambda element: list(one(element, *args)), batch, self.threads_for(batch)):
+            yield from outputs
 
 
 class Guarded(beam.PTransform):
@@ -65,19 +100,28 @@ class Guarded(beam.PTransform):
         stage: str,
         track_of: Callable[[Any], Track],
         output_type: Any = Any,
+        threads_for: Callable[[list[Any]], int] | None = None,
     ) -> None:
-        """`args` (side inputs among them) go to the function after the element; `track_of` gives an element's track."""
+        """`args` (side inputs among them) go to the function after the element; `track_of` gives an element's track.
+
+        `output_type`, what the function gives, decides by which coder it crosses a shuffle: see record_coders.py.
+        `threads_for` a batch of elements says how many of them are worked on at once; None: one after the other.
+        """
         super().__init__()
         self.function = function
         self.args = args
         self.stage = stage
         self.track_of = track_of
         self.output_type = output_type
+        self.threads_for = threads_for
 
     def expand(self, elements: beam.PCollection) -> Guard:
         """Returns a Guard."""
-        outputs = elements | beam.ParDo(
-            _GuardedDoFn(self.function, self.stage, self.track_of), *self.args
-        ).with_outputs(FAILURES, main='good')
+        guarded: beam.DoFn = _GuardedDoFn(self.function, self.stage, self.track_of)
+        if self.threads_for is not None:
+            elements = elements | beam.BatchElements(min_batch_size=BATCH, max_batch_size=BATCH)
+            guarded = _SideBySideDoFn(self.threads_for, self.function, self.stage, self.track_of)
+        outputs = elements | beam.ParDo(guarded, *self.args).with_outputs(FAILURES, main='good')
         outputs.good.element_type = self.output_type
+        outputs[FAILURES].element_type = Failure
         return Guard(outputs.good, outputs[FAILURES])
