@@ -16,10 +16,17 @@ INPUT ?=
 OUT ?= out/separated
 # Where make mini works: music, shards, the model with its scores (some 30 GB). Killed, the same command goes on.
 BANK ?= out/mini
-# More options for stembeam (run) or pytest (test, test-oldest).
+# Whether make bench measures what one would use instead, too, in environments of their own (some 4 GB).
+PEERS ?=
+# make flex-template: the pushed launcher image, and the bucket for the template.
+IMAGE ?=
+BUCKET ?=
+# Tests at a time.
+JOBS ?= 1
+# More options for stembeam (run), pytest (test, test-oldest) or the benchmark (bench).
 ARGS ?=
 
-.PHONY: help run test test-oldest lint format mini clean
+.PHONY: help run test test-oldest lint format bench mini pin images flex-template audit clean
 
 help:
 	@echo "make run                  set everything up in $(VENV), generate an example in out/example and separate it"
@@ -29,9 +36,16 @@ help:
 	@echo "                          the shell reads words: INPUT=\"'My Song.wav' 'other songs/*.mp3'\""
 	@echo "make test [ARGS=...]      set everything up in $(VENV) and run the tests; ARGS are options of pytest"
 	@echo "make test-oldest          the same at the oldest supported versions, with tensorflow-io, in $(VENV_OLDEST)"
+	@echo "make test JOBS=4          four tests at a time"
 	@echo "make lint                 ruff and mypy"
 	@echo "make format               let ruff rewrite what it can"
 	@echo "make mini [BANK=$(BANK)]   train the bundled model anew, from music that it generates (hours of work)"
+	@echo "make bench [PEERS=1] [ARGS=...]  measure speed and memory into out/bench, PEERS=1: Spleeter and others too;"
+	@echo "                          ARGS='-o benchmark' writes the report that is committed"
+	@echo "make pin                  pin what the container images install, from setup.py"
+	@echo "make images               build the container images (needs Docker)"
+	@echo "make flex-template IMAGE=... BUCKET=...  put a Dataflow template of stembeam separate into a bucket"
+	@echo "make audit                look the pinned packages up in the database of known vulnerabilities (needs its network)"
 	@echo "make clean                remove the environments and everything built; results in out/ stay"
 	@echo "PYTHON=python3.11 picks the interpreter (3.10 to 3.12), VENV=.venv-3.11 the environment's folder"
 
@@ -59,7 +73,7 @@ $(VENV)/.ready: setup.py
 	@touch "$@"
 
 $(VENV)/.ready-to-test: $(VENV)/.ready
-	@"$(VENV)/bin/pip" install --quiet --editable '.[test,lint,generate]'
+	@"$(VENV)/bin/pip" install --quiet --editable '.[test,stores,lint,generate]'
 	@touch "$@"
 
 $(VENV_OLDEST)/.ready-to-test: setup.py tests/oldest-constraints.txt
@@ -81,16 +95,37 @@ run: $(VENV)/.ready
 	"$(VENV)/bin/stembeam" separate "$$@" --output "$(OUT)" $(ARGS)
 
 test: $(VENV)/.ready-to-test
-	"$(VENV)/bin/python" -m pytest $(ARGS)
+	"$(VENV)/bin/python" -m pytest -n $(JOBS) $(ARGS)
 
 test-oldest: $(VENV_OLDEST)/.ready-to-test
-	"$(VENV_OLDEST)/bin/python" -m pytest $(ARGS)
+	"$(VENV_OLDEST)/bin/python" -m pytest -n $(JOBS) $(ARGS)
 
 lint: $(VENV)/.ready-to-test
 	@mkdir -p .build && ln -sfn .. .build/stembeam
 	"$(VENV)/bin/ruff" check .
 	"$(VENV)/bin/ruff" format --check .
 	"$(VENV)/bin/mypy"
+
+bench: $(VENV)/.ready-to-test
+	"$(VENV)/bin/python" -m benchmark $(if $(PEERS),--peers) $(ARGS)
+
+pin: $(VENV)/.ready
+	"$(VENV)/bin/python" docker/pin.py
+
+# The tags are those that the presets of Dataflow name, without the registry.
+images: $(VENV)/.ready
+	version=$$("$(VENV)/bin/stembeam" --version); for target in cpu gpu launcher; do \
+	  docker build -f docker/Dockerfile --target $$target -t stembeam:$$version-$$target .; done
+
+flex-template: $(VENV)/.ready
+	@[ -n "$(IMAGE)" ] && [ -n "$(BUCKET)" ] || { echo "make: name IMAGE=REGISTRY/stembeam:VERSION-launcher and BUCKET=my-bucket" >&2; exit 2; }
+	"$(VENV)/bin/python" -m stembeam.pipeline.flex > configs/flex/metadata.json
+	gcloud dataflow flex-template build "gs://$(BUCKET)/templates/stembeam.json" \
+	  --image "$(IMAGE)" --sdk-language PYTHON --metadata-file configs/flex/metadata.json
+
+audit: $(VENV)/.ready-to-test
+	"$(VENV)/bin/pip" install --quiet pip-audit
+	"$(VENV)/bin/pip-audit" --no-deps --disable-pip -r docker/requirements-cpu.txt
 
 # The sounds are Debian packages; a missing one is named, with the command that installs it.
 mini: $(VENV)/.ready-to-test

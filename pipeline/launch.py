@@ -16,20 +16,34 @@ from typing import Any
 import apache_beam as beam
 
 from ..model.errors import RunError
+from ..model.hiding import without_secrets
 from ..model.store import stage_model
 from ..transforms.addresses import shown
 from ..transforms.completion import list_records, record_path, track_key
 from ..transforms.job import SeparateJob
 from ..transforms.listing import Listing
+from ..transforms.listing_files import ListingFiles, forget_listing, write_listing
 from ..transforms.manifest import TRACKS_PER_SHARD, Tables, joined_types, listing_types, table_files
 from ..transforms.naming import LAYOUTS
 from ..transforms.planning import PLAN_FILE, Totals
-from ..transforms.records import Completed
 from ..transforms.storage import PRIVATE, Storage
 from ..transforms.writing import PARTS
-from .checks import check_places, make_job, read_inputs
-from .execution import execute
+from .checks import check_asked, check_places, check_reachable, make_job, read_inputs
+from .dataflow import complete_options, waits
+from .dry_run import tell
+from .execution import WorkerDied, execute
 from .progress import Progress, Watch, clock
+from .restarting import (
+    Begun,
+    ask_again,
+    doubtful_tracks,
+    fewer,
+    forget_attempts,
+    recall,
+    remember,
+    separate_doubtful,
+    with_attempts,
+)
 from .runners import Placement, available_cores, place
 from .separate import build_separate
 
@@ -51,28 +65,47 @@ class Outcome:
     ignored: dict[str, int]  # extension -> files of input folders that were not taken for audio
 
 
-def separate(options: argparse.Namespace, beam_options: dict[str, Any]) -> Outcome:
-    """Run `separate`.
+def dry_run(options: argparse.Namespace, beam_options: dict[str, Any]) -> str:
+    """What `separate` would do, for people. Raises UsageError."""
+    check_asked(options)
+    beam_options = {**complete_options(options, beam_options), 'dry_run': True}  # then Beam's checks ask no network
+    return tell(options, place(options.runner, options.workers or available_cores(), beam_options), MODELS)
+
+
+def separate(options: argparse.Namespace, beam_options: dict[str, Any]) -> Outcome | None:
+    """Run `separate`; None if a job was started elsewhere whose end is not waited for.
 
     Raises:
       UsageError: before anything is done.
       RunError: the run could not go on; complete tracks are kept.
     """
-    placement = place(options.runner, options.workers or available_cores(), beam_options)
-    listing = read_inputs(options)  # before a model is fetched for nothing
+    check_asked(options)
+    beam_options = complete_options(options, beam_options)
+    placement = place(options.runner, fewer(options.workers or available_cores()), beam_options)
+    begun = recall(Storage.at(options.output)) if placement.is_local else None
+    listing = begun.listing if begun else read_inputs(options)  # before a model is fetched for nothing
+    if not placement.is_local:
+        check_reachable(listing.tracks, options)
     job = make_job(options, placement.streams)
     check_places(listing.tracks, job)
-    job.storage.check_writable()
+    if begun is None:  # later it may be away for a while, as in any other moment of the run
+        job.storage.check_writable()
     if not placement.is_local:
         # Workers elsewhere read the model from where they write: never from this machine, nor from the internet.
         job = dataclasses.replace(job, model=stage_model(job.model, job.storage.url(MODELS)))
-    return _run(job, listing, placement, options)
+    try:
+        return _run(with_attempts(job, options, placement), listing, placement, options, begun)
+    except WorkerDied as error:
+        ask_again(error)
+        raise
 
 
-def _run(job: SeparateJob, listing: Listing, placement: Placement, options: argparse.Namespace) -> Outcome:
+def _run(
+    job: SeparateJob, listing: Listing, placement: Placement, options: argparse.Namespace, begun: Begun | None
+) -> Outcome | None:
     storage = job.storage
     listed = {record_path(track.track_id) for track in listing.tracks}
-    former = [Completed('', path, is_new=False) for path in list_records(storage) if path not in listed]
+    former = [path for path in list_records(storage) if path not in listed]
     shards = -(-(len(listed) + len(former)) // TRACKS_PER_SHARD)
     types = listing_types(track.metadata for track in listing.tracks)
     if former:
@@ -81,19 +114,32 @@ def _run(job: SeparateJob, listing: Listing, placement: Placement, options: argp
     run = _describe(job, listing, options)
     run['listing_columns'] = types
     storage.forget_unfinished()
-    storage.remove(PLAN_FILE)
+    if begun is None:
+        began = time.time()
+        begun = Begun(began, run['started'], write_listing(storage, listing.tracks, former), listing)
+    run['started'], files = begun.started, begun.files
     storage.write_bytes(RUN_FILE, json.dumps(run, indent=1).encode())
+    job = dataclasses.replace(job, since=begun.began)
+    if placement.is_local:
+        remember(begun, options)
+        separate_doubtful(job, doubtful_tracks(listing.tracks, job.attempts))
+    storage.remove(PLAN_FILE)
     watch = Watch(storage, len(listing.tracks), job.model.config.sample_rate)
-    began = time.time()
+    if not waits(options, placement):
+        _forget_tables(tables)
+        _execute(job, files, tables, placement, wait=False)
+        return None
     if options.progress:
         with Progress(watch, storage.is_local):
-            _execute(job, listing, former, tables, placement)
+            _execute(job, files, tables, placement)
     else:
-        _execute(job, listing, former, tables, placement)
-    for path in set(table_files(storage)) - tables.expected_files():
-        storage.remove(path)
+        _execute(job, files, tables, placement)
+    forget_listing(storage, files)
+    if not placement.is_local:
+        forget_attempts(job)
+    _forget_tables(tables)
     _forget_parts(storage, listing)
-    outcome = _outcome(tables, listing, time.time() - began)
+    outcome = _outcome(tables, listing, time.time() - begun.began)
     run.update(dataclasses.asdict(outcome), finished=now())
     storage.write_bytes(RUN_FILE, json.dumps(run, indent=1).encode())
     return outcome
@@ -107,6 +153,13 @@ def _former_columns(storage: Storage) -> dict[str, str]:
         return {}
 
 
+def _forget_tables(tables: Tables) -> None:
+    """Remove tables of earlier runs that had other shards."""
+    storage = tables.job.storage
+    for path in set(table_files(storage)) - tables.expected_files():
+        storage.remove(path)
+
+
 def _forget_parts(storage: Storage, listing: Listing) -> None:
     """Remove parts that a killed run has left and this one, cutting its tracks otherwise, had no use for."""
     tracks = {track_key(track.track_id) for track in listing.tracks}
@@ -115,10 +168,16 @@ def _forget_parts(storage: Storage, listing: Listing) -> None:
             storage.remove_folder(folder)
 
 
-def _execute(job: SeparateJob, listing: Listing, former: list[Completed], tables: Tables, placement: Placement) -> None:
+def _execute(
+    job: SeparateJob,
+    files: ListingFiles,
+    tables: Tables,
+    placement: Placement,
+    wait: bool = True,
+) -> None:
     pipeline = beam.Pipeline(runner=placement.runner, options=placement.options)
-    build_separate(pipeline, listing.tracks, former, job, tables, in_order=placement.is_local)
-    execute(pipeline)
+    build_separate(pipeline, files, job, tables, in_order=placement.is_local)
+    execute(pipeline, wait)
 
 
 def _outcome(tables: Tables, listing: Listing, elapsed: float) -> Outcome:
@@ -176,13 +235,22 @@ def versions() -> dict[str, str | None]:
 def _describe(job: SeparateJob, listing: Listing, options: argparse.Namespace) -> dict[str, Any]:
     """run.json: what was asked for, with what, and when."""
     return {
-        'options': vars(options),
+        'options': hide_secrets(vars(options)),
         'results': job.results(),
         'model': {'name': job.model.name, 'sha256': job.model.fingerprint, 'config': job.model.config.to_json()},
         'versions': versions(),
         'tracks': len(listing.tracks),
         'started': now(),
     }
+
+
+def hide_secrets(value: Any) -> Any:
+    """Options as run.json may hold them: what gives access is hidden in every text of them."""
+    if isinstance(value, dict):
+        return {name: hide_secrets(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [hide_secrets(item) for item in value]
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def summary(outcome: Outcome, options: argparse.Namespace) -> str:
@@ -192,7 +260,7 @@ def summary(outcome: Outcome, options: argparse.Namespace) -> str:
     lines = [
         f'done {outcome.done}, skipped {outcome.skipped} (complete already), failed {outcome.failed}: '
         f'{clock(outcome.audio)} of audio in {clock(outcome.elapsed)}, {speed}',
-        f'stems      {out}/{LAYOUTS[options.layout].folder}'.rstrip('/'),
+        *([] if options.features_only else [f'stems      {out}/{LAYOUTS[options.layout].folder}'.rstrip('/')]),
         *([f'features   {out}/features'] if options.features else []),
         f'manifest   {out}/manifest-*.parquet',
     ]

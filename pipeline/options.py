@@ -8,15 +8,18 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ..model.errors import UsageError
 from ..model.method import HIGH_BANDS, MASKS, RESIDUAL, Method
 from ..model.store import DEFAULT_MODEL
 from ..transforms.formats import FORMATS
 from ..transforms.naming import LAYOUTS
+from ..transforms.watchdog import DECODE_TIMEOUT, MOST_CRASHES
 from .parsing import (
     MIRROR_HELP,
     STORE_HELP,
     Parser,
-    add_batch_size,
+    accelerator,
+    add_network_options,
     add_run_options,
     count,
     names,
@@ -25,6 +28,8 @@ from .parsing import (
     seconds,
     share,
 )
+from .presets import find_preset, preset_names
+from .stores import add_storage_options
 
 
 def add_separate_options(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +47,8 @@ def add_separate_options(parser: argparse.ArgumentParser) -> None:
     _add_stem_options(parser.add_argument_group('stems'))
     _add_track_options(parser.add_argument_group('tracks'))
     _add_run_options(parser.add_argument_group('run'))
+    add_storage_options(parser.add_argument_group('object stores'))
+    _add_dataflow_options(parser.add_argument_group('Dataflow'))
     _add_spleeter_names(parser)
 
 
@@ -121,6 +128,7 @@ def _add_stem_options(group: argparse._ArgumentGroup) -> None:
         default=True,
         help='compute features of the stems and the mixture (default: yes)',
     )
+    add('--features-only', action='store_true', help='keep the features alone, and no stem files')
 
 
 def _add_track_options(group: argparse._ArgumentGroup) -> None:
@@ -138,6 +146,22 @@ def _add_track_options(group: argparse._ArgumentGroup) -> None:
     )
     add('--allow-truncated', action='store_true', help='take what there is of files shorter than their header promises')
     add('--decoder', default='auto', choices=['auto', 'soundfile', 'av', 'tfio'], help='audio reader (default: auto)')
+    add(
+        '--decode-timeout',
+        type=positive_seconds,
+        default=DECODE_TIMEOUT,
+        metavar='S',
+        help='seconds after which a decoder that gives nothing counts as hung, and its track as failed '
+        f'(default: {DECODE_TIMEOUT:.0f})',
+    )
+    add(
+        '--max-crashes',
+        type=count,
+        default=MOST_CRASHES,
+        metavar='N',
+        help='processes that may die while a track is under way before it counts as failed; one that breaks the '
+        f'decoder fails sooner (default: {MOST_CRASHES})',
+    )
     add('--overwrite', action='store_true', help='make tracks again that are complete')
 
 
@@ -150,7 +174,47 @@ def _add_run_options(group: argparse._ArgumentGroup) -> None:
         help='cut tracks into segments of at most N chunks of 11.9 s; stems do not depend on it (default: tracks of '
         'up to six minutes whole, longer ones in pieces of 4)',
     )
-    add_batch_size(group)
+    add_network_options(group)
+    group.add_argument(
+        '--preset',
+        metavar='NAME',
+        help=f'options from a file: {", ".join(preset_names())}, or a JSON file of your own; the command line wins',
+    )
+    group.add_argument(
+        '--dry-run',
+        '--dry_run',
+        action='store_true',
+        help='say what would run and where; nothing is written, fetched or started, and no network is used',
+    )
+    group.add_argument(
+        '--wait',
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help='wait for the end of a job that runs elsewhere (default: yes)',
+    )
+
+
+def _add_dataflow_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        '--accelerator',
+        type=accelerator,
+        metavar='SPEC',
+        help='GPU of the workers that separate, as in type:nvidia-l4;count:1;machine_type:g2-standard-16;'
+        'install-nvidia-driver',
+    )
+    add(
+        '--accelerator-on',
+        choices=['inference', 'workers'],
+        default='inference',
+        help='who has the accelerator: inference: the workers of the steps that call the network alone (right fitting, '
+        'the default); workers: all of them',
+    )
+    add(
+        '--inference-ram',
+        metavar='SIZE',
+        help='least memory of the workers that separate, as in 48GB; not with --accelerator-on workers',
+    )
 
 
 # Spleeter's long name -> ours. Its short ones are ours too.
@@ -214,5 +278,12 @@ def separate_parser() -> argparse.ArgumentParser:
 
 
 def parse_separate(arguments: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
-    """The options of `stembeam separate`, and Beam's. Raises UsageError (see `parse_with_beam`)."""
-    return parse_with_beam('stembeam separate', add_separate_options, arguments)
+    """The options of `stembeam separate`, and Beam's; those of a preset among them. Raises UsageError."""
+    preset = find_preset(arguments)
+    if preset is None:
+        return parse_with_beam('stembeam separate', add_separate_options, arguments)
+    try:
+        parse_with_beam('stembeam separate', add_separate_options, preset.words)
+    except UsageError as error:
+        raise UsageError(f'preset {preset.where}: {error}') from error
+    return parse_with_beam('stembeam separate', add_separate_options, [*preset.words, *arguments])

@@ -11,7 +11,9 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from ..model.engine_choice import ENGINES, GPU_BATCH_SIZE
 from ..model.errors import UsageError
+from .logs import add_log_options
 
 STORE_HELP = 'folder that models are fetched to (default: STEMBEAM_MODELS, or ~/.cache/stembeam/models)'
 MIRROR_HELP = (
@@ -65,6 +67,15 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(',') if name.strip())
 
 
+def accelerator(text: str) -> str:
+    """An accelerator as Dataflow writes it: parts separated by semicolons, type and count among them."""
+    parts = [part.partition(':') for part in text.split(';')]
+    found = {name: value for name, _, value in parts}
+    if found.get('type') and found.get('count', '').isdecimal() and len(found) == len(parts):
+        return text
+    raise argparse.ArgumentTypeError(f'{text!r} is not an accelerator: write type:nvidia-l4;count:1;...')
+
+
 def add_run_options(parser: Any) -> None:
     """Declare where a pipeline runs, and what it shows. `parser`: or a group of one."""
     add = parser.add_argument
@@ -76,12 +87,23 @@ def add_run_options(parser: Any) -> None:
         default=True,
         help='show progress on standard error (default: yes)',
     )
+    add_log_options(parser)
 
 
-def add_batch_size(parser: Any) -> None:
-    """Declare how much goes through the network at once. `parser`: or a group of one."""
+def add_network_options(parser: Any) -> None:
+    """Declare what computes the network, and how much of it at once. `parser`: or a group of one."""
     parser.add_argument(
-        '--batch-size', type=count, default=1, metavar='N', help='chunks that the network takes at once (default: 1)'
+        '--engine',
+        choices=ENGINES,
+        default=ENGINES[0],
+        help='what computes the network: tensorflow (the default, and for GPUs); openvino: on CPUs, faster and with '
+        "less memory, if it is installed (pip install 'stembeam[openvino]')",
+    )
+    parser.add_argument(
+        '--batch-size',
+        type=count,
+        metavar='N',
+        help=f'chunks that the network takes at once (default: 1, and {GPU_BATCH_SIZE} on a GPU)',
     )
 
 

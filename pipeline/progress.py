@@ -5,26 +5,33 @@ Because only files are looked at, threads, worker processes and clusters are all
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import NamedTuple, Protocol, TextIO
+from typing import NamedTuple, Protocol, TextIO, TypeVar
 
 import numpy as np
 
+from ..model.errors import RunError
 from ..transforms.completion import DONE, FOLDER, read_record
 from ..transforms.planning import PLAN_FILE, Totals
+from ..transforms.retrying import side_by_side
 from ..transforms.storage import Storage
 from ..transforms.wiener_files import SUMS
 from ..transforms.writing import MARKER, PARTS
 from .clock import clock
 
 LOCAL_SECONDS, REMOTE_SECONDS = 1.0, 20.0  # between two looks
+READERS = 32  # files of a store that are read at the same time
 LINE_SECONDS = 30.0  # between two lines where standard error is not a terminal
+
+T = TypeVar('T')
 
 
 class Standing(NamedTuple):
@@ -36,6 +43,7 @@ class Standing(NamedTuple):
     audio: float  # seconds of audio separated by this run
     elapsed: float  # seconds since the start
     measured: float = 0.0  # seconds of audio measured for Wiener filters by this run
+    last: float | None = None  # when this run completed a track last, seconds since the epoch
 
     def line(self) -> str:
         """One line for people."""
@@ -68,24 +76,36 @@ class Standing(NamedTuple):
 
 
 class Watch:
-    """Looks at OUT from time to time; what was there before the start does not count."""
+    """Looks at OUT from time to time; what was there before the start does not count.
 
-    def __init__(self, storage: Storage, listed: int, sample_rate: int) -> None:
-        """`sample_rate` is the model's, in which parts are counted."""
+    Of a local folder only files are read that were written since the start; object stores are not asked for times, so
+    there every record is read once, many at a time.
+    """
+
+    def __init__(self, storage: Storage, listed: int, sample_rate: int, began: float | None = None) -> None:
+        """`sample_rate` is the model's, in which parts are counted; `began` when the run started, None for now."""
         self._storage = storage
         self._listed = listed
         self._rate = sample_rate
-        self._began = time.time()
+        self._began = time.time() if began is None else began
         self._seen: dict[str, float] = {}  # record -> seconds of audio
+        self._stale: set[str] = set()  # records from before the start, in a store
+        self._parts: dict[str, float] = {}  # part -> seconds of audio
         self._sums: dict[str, float] = {}  # sums of a segment -> seconds of audio
+        self._last: float | None = None  # when the last track was completed
 
     def look(self) -> Standing:
-        """The standing now. Files that vanish while being read are simply not counted yet."""
-        self._read_new_records()
-        audio = sum(self._seen.values()) + self._seconds_in_parts()
+        """The standing now. Files that vanish while being read are simply not counted yet.
+
+        Raises:
+          RunError: the store does not answer.
+        """
         totals = self._totals()
+        self._read_new_records(totals)
+        audio = sum(self._seen.values()) + self._seconds_in_parts()
         measured = self._seconds_measured() if totals and totals.measured else 0.0
-        return Standing(self._listed, totals, len(self._seen), audio, time.time() - self._began, measured)
+        elapsed = time.time() - self._began
+        return Standing(self._listed, totals, len(self._seen), audio, elapsed, measured, self._last)
 
     def _totals(self) -> Totals | None:
         try:
@@ -93,51 +113,60 @@ class Watch:
         except (OSError, ValueError):
             return None  # not made yet
 
-    def _new_files(self, folder: str, name: str = '') -> list[str]:
-        """Local files below a folder that were written since the start."""
-        found = []
-        for parent, _, names in os.walk(self._storage.url(folder)):
-            for file in names:
-                path = os.path.join(parent, file)
-                if file.endswith(name) and path not in self._seen:
-                    try:
-                        if os.stat(path).st_mtime >= self._began - 1:
-                            found.append(path)
-                    except FileNotFoundError:
-                        continue
-        return found
+    def _files(self, folder: str, name: str) -> Iterator[str]:
+        """Files below a folder whose name ends so, relative to OUT; of a local one those written since the start."""
+        for path in self._storage.list_files(folder):
+            if path.endswith(name) and (not self._storage.is_local or self._is_new(path)):
+                yield path
 
-    def _read_new_records(self) -> None:
-        if not self._storage.is_local:
-            return
-        for path in self._new_files(FOLDER, '.json'):
-            record = read_record(self._storage, os.path.relpath(path, self._storage.root))
-            if record is not None and record['status'] == DONE and record['finished'] >= self._began:
+    def _is_new(self, path: str) -> bool:
+        try:
+            return os.stat(self._storage.url(path)).st_mtime >= self._began - 1
+        except FileNotFoundError:
+            return False
+
+    def _read(self, paths: Iterable[str], read: Callable[[str], T | None]) -> Iterator[tuple[str, T]]:
+        """What `read` makes of files, but of those that have vanished; files of a store side by side."""
+
+        def read_one(path: str) -> tuple[str, T | None]:
+            try:
+                return path, read(path)
+            except (FileNotFoundError, ValueError):  # not JSON: being written by a program that is not ours
+                return path, None
+
+        found = map(read_one, paths) if self._storage.is_local else side_by_side(read_one, paths, READERS)
+        return ((path, value) for path, value in found if value is not None)
+
+    def _read_new_records(self, totals: Totals | None) -> None:
+        # As many as were skipped will stay as they are; when there are more, some are to be replaced.
+        if totals is None or len(self._stale) > totals.skipped:
+            self._stale.clear()
+        known = self._seen.keys() | self._stale
+        new = [path for path in self._files(FOLDER, '.json') if path not in known]
+        for path, record in self._read(new, lambda path: read_record(self._storage, path)):
+            if record['status'] == DONE and record['finished'] >= self._began:
                 self._seen[path] = record['duration']
+                self._last = max(self._last or 0.0, record['finished'])
+            elif not self._storage.is_local:
+                self._stale.add(path)
 
     def _seconds_in_parts(self) -> float:
-        if not self._storage.is_local:
-            return 0.0
-        samples = 0
-        for path in self._new_files(PARTS, MARKER):
-            try:
-                with open(path, 'rb') as file:
-                    samples += json.load(file)['body_samples']
-            except FileNotFoundError:
-                continue
-        return samples / self._rate
+        """Parts of long tracks count until their track is complete and they are gone."""
+        there = set(self._files(PARTS, f'/{MARKER}'))
+        new = there - self._parts.keys()
+        markers = self._read(new, lambda path: json.loads(self._storage.read_bytes(path)))
+        self._parts |= {path: marker['body_samples'] / self._rate for path, marker in markers}
+        return sum(seconds for path, seconds in self._parts.items() if path in there)
 
     def _seconds_measured(self) -> float:
         """Sums count on when their track is complete and they are gone."""
-        if self._storage.is_local:
-            for path in self._new_files(PARTS, SUMS):
-                if path not in self._sums:
-                    try:
-                        with np.load(path, allow_pickle=False) as stored:
-                            self._sums[path] = float(stored['samples']) / self._rate
-                    except FileNotFoundError:
-                        continue
+        new = [path for path in self._files(PARTS, SUMS) if path not in self._sums]
+        self._sums |= dict(self._read(new, self._read_sums))
         return sum(self._sums.values())
+
+    def _read_sums(self, path: str) -> float:
+        with np.load(io.BytesIO(self._storage.read_bytes(path)), allow_pickle=False) as stored:
+            return float(stored['samples']) / self._rate
 
 
 class Look(Protocol):
@@ -188,7 +217,10 @@ class Progress:
 
     def _show_until_stopped(self) -> None:
         while not self._stop.wait(self._pause):
-            standing = self._watch.look()
+            try:
+                standing = self._watch.look()
+            except RunError:  # a store that does not answer: the run itself says so if that lasts
+                continue
             if self._terminal:
                 print(f'\r\x1b[K{standing.bar()} {standing.line()}', end='', file=self._out, flush=True)
             else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple
 
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -16,7 +16,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProv
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
 from ..model.errors import UsageError
-from .execution import watch_worker_processes
+from .execution import send_whole_elements, watch_worker_processes
 
 LOCAL_NAMES = ('direct', 'directrunner', 'local', 'fnapirunner', 'bundlebaseddirectrunner')
 UNSUPPORTED = {'daskrunner': 'it loses outputs silently: use a local run, or another runner'}
@@ -47,13 +47,22 @@ def place(runner: str | None, workers: int, beam: dict[str, Any]) -> Placement:
         raise UsageError(f'runner {runner} is not supported: {UNSUPPORTED[name]}')
     if name not in LOCAL_NAMES:
         options = PipelineOptions(flags=[], runner=runner, **beam)
-        return Placement(_create(runner or '', options), options, is_local=False, streams=1)
+        return Placement(_create(runner or '', options), options, is_local=False, streams=_streams(options))
     mode = beam.get('direct_running_mode') or ('multi_threading' if workers > 1 else 'in_memory')
     local = {'direct_num_workers': workers, **beam, 'direct_running_mode': mode}
     options = PipelineOptions(flags=[], **local)
     watch_worker_processes()
+    send_whole_elements()
     streams = 1 if mode == 'multi_processing' else int(local['direct_num_workers'])
     return Placement(FnApiRunner(provision_info=_provision(options)), options, is_local=True, streams=streams)
+
+
+def _streams(options: PipelineOptions) -> int:
+    """Threads of one worker process of a runner elsewhere, as far as it is us who decide."""
+    debug = options.view_as(DebugOptions)
+    if 'no_use_multiple_sdk_containers' not in (debug.experiments or ()):
+        return 1  # a process for each core
+    return debug.number_of_worker_harness_threads or 1
 
 
 def _create(name: str, options: PipelineOptions) -> PipelineRunner:

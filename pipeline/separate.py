@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
 
 from ..transforms.assembling import AssembleTracks
-from ..transforms.audio_records import DecodedSegment, SeparatedSegment
+from ..transforms.audio_records import AudioOrRecord, DecodedSegment, SeparatedSegment
 from ..transforms.guarding import Guarded
 from ..transforms.job import SeparateJob
+from ..transforms.listing_files import ListingFiles, ReadFormer, ReadTracks
 from ..transforms.manifest import Tables, WriteTables
 from ..transforms.measuring import MeasureTracks
 from ..transforms.planning import PlanTracks, SplitTracks, is_long
-from ..transforms.records import Completed, Part, Track
+from ..transforms.record_coders import Record
+from ..transforms.records import Completed, Part, PlannedTrack
 from ..transforms.separating import StemModelHandler, decode_segment
 from ..transforms.writing import write_segment
 
@@ -44,7 +45,14 @@ class SeparateTracks(beam.PTransform):
         decoded = (
             ready.good
             | 'SplitTracks' >> SplitTracks(job, self.in_order)
-            | 'Decode' >> Guarded(decode_segment, job, stage='decode', track_of=lambda segment: segment.planned.track)
+            | 'Decode'
+            >> Guarded(
+                decode_segment,
+                job,
+                stage='decode',
+                track_of=lambda segment: segment.planned.track,
+                output_type=AudioOrRecord,
+            )
         )
         separated = (
             decoded.good
@@ -52,14 +60,20 @@ class SeparateTracks(beam.PTransform):
             | 'Separate' >> RunInference(StemModelHandler(job)).with_output_types(SeparatedSegment)
         )
         written = separated | 'Write' >> Guarded(
-            write_segment, job, stage='write', track_of=lambda item: item.decoded.segment.planned.track
+            write_segment,
+            job,
+            stage='write',
+            track_of=lambda item: item.decoded.segment.planned.track,
+            output_type=Record,
         )
         parts = (
-            written.good | 'NewParts' >> beam.Filter(lambda item: isinstance(item, Part)),
-            decoded.good | 'FormerParts' >> beam.Filter(lambda item: isinstance(item, Part)),
+            written.good | 'NewParts' >> beam.Filter(lambda item: isinstance(item, Part)).with_output_types(Part),
+            decoded.good | 'FormerParts' >> beam.Filter(lambda item: isinstance(item, Part)).with_output_types(Part),
         ) | 'AllParts' >> beam.Flatten()
         assembled = parts | 'AssembleTracks' >> AssembleTracks(job)
-        whole = written.good | 'Whole' >> beam.Filter(lambda item: isinstance(item, Completed))
+        whole = written.good | 'Whole' >> beam.Filter(lambda item: isinstance(item, Completed)).with_output_types(
+            Completed
+        )
         failures = planned.failures, *ready.failures, decoded.failures, written.failures, assembled.failures
         return Separated(
             completed=(planned.completed, whole, assembled.good) | 'Completed' >> beam.Flatten(),
@@ -86,8 +100,10 @@ class _FilterTracks(beam.PTransform):
         job = self.job
         if not job.method.mwf_iterations:
             return _Filtered(tracks, [])
-        short = tracks | 'Short' >> beam.Filter(lambda planned: not is_long(planned, job))
-        long = tracks | 'Long' >> beam.Filter(is_long, job)
+        short = tracks | 'Short' >> beam.Filter(lambda planned: not is_long(planned, job)).with_output_types(
+            PlannedTrack
+        )
+        long = tracks | 'Long' >> beam.Filter(is_long, job).with_output_types(PlannedTrack)
         failures = []
         for iteration in range(1, job.method.mwf_iterations + 1):
             measured = long | f'Measure{iteration}' >> MeasureTracks(job, iteration, self.in_order)
@@ -98,8 +114,7 @@ class _FilterTracks(beam.PTransform):
 
 def build_separate(
     pipeline: beam.Pipeline,
-    tracks: Iterable[Track],
-    former: Iterable[Completed],
+    files: ListingFiles,
     job: SeparateJob,
     tables: Tables,
     in_order: bool = True,
@@ -107,9 +122,10 @@ def build_separate(
     """Add the whole graph to a pipeline.
 
     Args:
-      former: tracks of earlier runs that this one does not list: they stay in the tables.
+      files: what is to be separated, in the job's OUT.
     """
-    separated = pipeline | 'Listing' >> beam.Create(list(tracks)) | 'SeparateTracks' >> SeparateTracks(job, in_order)
-    earlier = pipeline | 'Former' >> beam.Create(list(former))
+    listed = pipeline | 'Listing' >> ReadTracks(job.storage, files.tracks)
+    separated = listed | 'SeparateTracks' >> SeparateTracks(job, in_order)
+    earlier = pipeline | 'Former' >> ReadFormer(job.storage, files.former)
     completed = (separated.completed, earlier) | 'AllCompleted' >> beam.Flatten()
     _ = (completed, separated.failures) | 'WriteTables' >> WriteTables(tables)

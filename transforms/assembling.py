@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterable, Iterator
 import apache_beam as beam
 import numpy as np
 
+from .completion import is_complete, read_record, record_path, track_key
 from .decoding import decode_blocks
 from .finishing import finish_track
-from .guarding import Guard, Guarded
+from .guarding import Guard, Guarded, under_way
 from .job import SeparateJob
+from .metrics import ASSEMBLE
 from .records import Completed, Part, PlannedTrack, Track
+from .watchdog import Watcher, current_watcher, watched_by
 from .writing import read_body, read_seams, track_folder
 
 
@@ -41,45 +44,67 @@ def assemble_track(keyed: tuple[str, Iterable[Part]], job: SeparateJob) -> Itera
     """Finish a long track; nothing comes out if a segment failed, whose failure is on record already.
 
     Args:
-      keyed: the track's id and its parts, in any order; the same part may come twice.
+      keyed: the track's key and its parts, in any order; the same part may come twice.
     """
     found = {part.segment.index: part for part in keyed[1]}
     parts = [found[index] for index in sorted(found)]
     segment = parts[0].segment
     if len(parts) == segment.num_segments:
-        planned = segment.planned
-        end = min((part.end for part in parts if part.end is not None), default=planned.num_samples)
-        seconds: Counter[str] = Counter()
-        for part in parts:
-            seconds.update(part.seconds)  # type: ignore[arg-type]
-        yield finish_track(
+        try:
+            completed = _finish(parts, job)
+        except FileNotFoundError:
+            # Runners do again what they are not sure to have kept; then the parts are gone because the track is made.
+            path = record_path(segment.planned.track.track_id)
+            record = read_record(job.storage, path)
+            if record is None or not is_complete(job.storage, record, segment.planned.fingerprint):
+                raise
+            completed = Completed(segment.planned.track.track_id, path, is_new=True)
+        yield completed
+    job.storage.remove_folder(track_folder(segment.planned))
+
+
+def _finish(parts: list[Part], job: SeparateJob) -> Completed:
+    """Make a long track from all its parts, in order."""
+    planned = parts[0].segment.planned
+    end = min((part.end for part in parts if part.end is not None), default=planned.num_samples)
+    seconds: Counter[str] = Counter()
+    for part in parts:
+        seconds.update(part.seconds)  # type: ignore[arg-type]
+    with under_way(job, ASSEMBLE, planned.track):
+        watcher = current_watcher()
+        return finish_track(
             planned,
             {name: _blocks_of(parts, name, end, job) for name in job.instruments},
-            lambda: _mixture_blocks(planned, end, job),
+            lambda: _mixture_blocks(planned, end, job, watcher),
             end,
             seconds,
             job,
             threads=job.streams,
+            stage=ASSEMBLE,
         )
-    job.storage.remove_folder(track_folder(segment.planned))
 
 
 def _blocks_of(parts: list[Part], name: str, end: int, job: SeparateJob) -> Callable[[], Iterator[np.ndarray]]:
     return lambda: stem_blocks(parts, name, end, job)
 
 
-def _mixture_blocks(planned: PlannedTrack, end: int, job: SeparateJob) -> Iterator[np.ndarray]:
+def _mixture_blocks(planned: PlannedTrack, end: int, job: SeparateJob, watcher: Watcher | None) -> Iterator[np.ndarray]:
     """The input again: decoding once more is cheaper than storing it beside the parts."""
-    return decode_blocks(
-        planned.track.uri,
-        planned.info,
-        job.model.config.sample_rate,
-        start=planned.start,
-        stop=planned.start + end,
-        channels=job.model.config.channels,
-        allow_truncated=job.allow_truncated,
-        decoder=job.decoder,
-    )
+    with watched_by(watcher):
+        yield from decode_blocks(
+            planned.track.uri,
+            planned.info,
+            job.model.config.sample_rate,
+            start=planned.start,
+            stop=planned.start + end,
+            channels=job.model.config.channels,
+            allow_truncated=job.allow_truncated,
+            decoder=job.decoder,
+        )
+
+
+def _by_track(part: Part) -> tuple[str, Part]:
+    return track_key(part.segment.planned.track.track_id), part
 
 
 def _track_of(keyed: tuple[str, Iterable[Part]]) -> Track:
@@ -99,7 +124,8 @@ class AssembleTracks(beam.PTransform):
         """Returns a Guard."""
         return (
             parts
-            | 'ByTrack' >> beam.Map(lambda part: (part.segment.planned.track.track_id, part))
+            | 'ByTrack' >> beam.Map(_by_track).with_output_types(tuple[str, Part])
             | 'Gather' >> beam.GroupByKey()
-            | 'Assemble' >> Guarded(assemble_track, self.job, stage='assemble', track_of=_track_of)
+            | 'Assemble'
+            >> Guarded(assemble_track, self.job, stage='assemble', track_of=_track_of, output_type=Completed)
         )

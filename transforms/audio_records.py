@@ -16,7 +16,7 @@ import numpy as np
 from .records import Segment
 
 if TYPE_CHECKING:  # it brings TensorFlow
-    from ..model.wiener import WienerFilter, WienerSums
+    from ..model.wiener_records import WienerFilter, WienerSums
 
 
 class DecodedSegment(NamedTuple):
@@ -49,6 +49,10 @@ class MeasuredSegment(NamedTuple):
     seconds: float  # spent on it
 
 
+class AudioOrRecord:
+    """The element type of collections that hold small records beside segments with audio; never made itself."""
+
+
 class _AudioCoder(beam.coders.Coder):
     """Pickle, with a size that is told and not found by pickling: the runner samples sizes at every step."""
 
@@ -71,6 +75,5 @@ class _AudioCoder(beam.coders.Coder):
         return False
 
 
-beam.coders.registry.register_coder(DecodedSegment, _AudioCoder)
-beam.coders.registry.register_coder(SeparatedSegment, _AudioCoder)
-beam.coders.registry.register_coder(MeasuredSegment, _AudioCoder)
+for _type in (AudioOrRecord, DecodedSegment, SeparatedSegment, MeasuredSegment):
+    beam.coders.registry.register_coder(_type, _AudioCoder)

@@ -27,8 +27,10 @@ from .native_streams import NativeStream, StreamPool
 from .readers import UnreadableError, open_reader
 from .records import AudioInfo
 from .sources import fingerprint, local_copy, storage_error
+from .watchdog import watched
 
 _POOL = StreamPool()
+SLOWEST = 10  # times real time, at which a decoder may pass over what comes before the wanted samples
 
 
 def shortfall_allowed(info: AudioInfo) -> int:
@@ -105,7 +107,8 @@ def _open_stream(uri: str, info: AudioInfo, decoder: str, channels: int) -> Nati
     with contextlib.ExitStack() as stack:
         path = stack.enter_context(local_copy(uri))
         try:
-            reader = open_reader(decoder, path, uri, info.stream)
+            with watched():
+                reader = open_reader(decoder, path, uri, info.stream)
         except StembeamError:
             raise
         except UnreadableError as error:
@@ -129,7 +132,8 @@ def _blocks(
     """Blocks of the track from `index` to the last, resampled, with their numbers."""
     while True:
         first, last = block_input(index, stream.sample_rate, sample_rate)
-        samples = stream.read(first, last - first)
+        with watched(max(0, last - stream.position) / stream.sample_rate / SLOWEST):
+            samples = stream.read(first, last - first)
         if stream.num_samples is not None and not allow_truncated:
             _check_length(stream, info)
         length = block_length(index, stream.sample_rate, sample_rate, stream.num_samples)

@@ -7,23 +7,26 @@ ones.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from apache_beam.metrics import Metrics
 
 from ..model.features.extractor import StemFeatures
 from .completion import BEING_REPLACED, DONE, read_record, record_path, write_record
 from .feature_tables import MIXTURE, FrameTable, track_rows
 from .job import SeparateJob
+from .metrics import FEATURES, TRACKS_DONE, WRITE, count, count_stage
 from .naming import track_path
 from .records import Completed, PlannedTrack
 from .stem_files import StemFile, extract_features, write_stem
 from .storage import full_disk_stops_the_run
+
+logger = logging.getLogger(__name__)
 
 Blocks = Iterable[np.ndarray]  # float32 (n, channels) at the model's rate, in order
 
@@ -34,6 +37,7 @@ class _Made(NamedTuple):
     files: dict[str, str]  # local path -> path in OUT
     stems: dict[str, StemFile]
     features: dict[str, StemFeatures]  # of stems and mixture; empty without features
+    feature_seconds: float  # spent on them
 
 
 def finish_track(
@@ -44,6 +48,7 @@ def finish_track(
     seconds: Mapping[str, float],
     job: SeparateJob,
     threads: int = 1,
+    stage: str = WRITE,
 ) -> Completed:
     """Write everything that belongs to a track; it is complete when this returns.
 
@@ -53,6 +58,7 @@ def finish_track(
       num_samples: of the track, at the model's rate.
       seconds: spent on the track in earlier steps.
       threads: how many stems are written at the same time.
+      stage: for which it is counted, see metrics.py.
 
     Raises:
       RunError: the disk is full.
@@ -72,7 +78,7 @@ def finish_track(
         sizes = {path: os.path.getsize(local) for local, path in made.files.items()}
         _replace(made.files, track.track_id, job)
     took = {**seconds, 'write': time.perf_counter() - began}
-    record = {
+    record: dict[str, Any] = {
         'status': DONE,
         'track_id': track.track_id,
         'uri': track.uri,
@@ -88,15 +94,20 @@ def finish_track(
         'stems': {
             name: {'path': paths[name], 'samples': f.num_samples, 'sha256': f.sha256, 'clipped': f.clipped}
             for name, f in made.stems.items()
+            if job.keep_stems
         },
         'frames': frames,
         'features': track_rows(made.features) if made.features else None,
         'finished': time.time(),
         'seconds': {step: round(spent, 4) for step, spent in took.items()},
     }
-    Metrics.counter('stembeam', 'tracks-done').inc()
-    Metrics.counter('stembeam', 'write-milliseconds').inc(round(1000 * took['write']))
-    return Completed(track.track_id, write_record(storage, record), is_new=True)
+    completed = Completed(track.track_id, write_record(storage, record), is_new=True)
+    count(TRACKS_DONE)
+    count_stage(stage, time.perf_counter() - began, tracks=1, audio=record['duration'], bytes_out=sum(sizes.values()))
+    if frames is not None:
+        count_stage(FEATURES, made.feature_seconds, tracks=1, bytes_out=sizes[frames])
+    logger.debug('complete: %s', track.track_id, extra={'track': track.track_id, 'stage': stage})
+    return completed
 
 
 def _make(
@@ -111,12 +122,21 @@ def _make(
     local = {name: os.path.join(folder, f'{number}.{job.stem_format.codec}') for number, name in enumerate(stems)}
     with ThreadPoolExecutor(threads) as pool:
         writing = {name: pool.submit(lambda n=name: write_stem(stems[n](), local[n], job)) for name in stems}  # type: ignore[misc]
-        hearing = pool.submit(lambda: extract_features(mixture(), job)) if job.features else None
+        hearing = pool.submit(_hear, mixture, job) if job.features else None
         written = {name: future.result() for name, future in writing.items()}
         features = {name: stem.features for name, stem in written.items() if stem.features is not None}
+        spent = sum(stem.feature_seconds for stem in written.values())
         if hearing is not None:
-            features[MIXTURE] = hearing.result()
-    return _Made({local[name]: paths[name] for name in stems}, written, features)
+            features[MIXTURE], seconds = hearing.result()
+            spent += seconds
+    kept = {local[name]: paths[name] for name in stems} if job.keep_stems else {}
+    return _Made(kept, written, features, spent)
+
+
+def _hear(mixture: Callable[[], Blocks], job: SeparateJob) -> tuple[StemFeatures, float]:
+    """Features of the mixture, and the seconds spent on them; a long track is decoded anew for it."""
+    began = time.perf_counter()
+    return extract_features(mixture(), job), time.perf_counter() - began
 
 
 def _replace(made: Mapping[str, str], track_id: str, job: SeparateJob) -> None:

@@ -64,7 +64,7 @@ def find_shortage(file: _File) -> Shortage | None:
         boxes = _chunks(file, 8, '>4sq', (b'data',), even=False)
     elif magic == _W64_RIFF:
         boxes = _w64_data(file)
-    elif magic[:4] == b'.snd':
+    elif magic[:4] == b'.snd' and len(magic) >= 12:
         start, size = struct.unpack('>II', magic[4:12])
         boxes = iter([(start, _known(size))])
     elif magic[4:8] in (b'ftyp', b'moov', b'mdat', b'wide', b'free', b'skip'):
@@ -83,14 +83,21 @@ def _known(size: int) -> int | None:
     return None if any(low <= size <= high for low, high in _UNKNOWN_SIZES) else size
 
 
+def _at(file: _File, offset: int, count: int) -> bytes:
+    """Bytes at an offset, which comes from the file itself and may be anything."""
+    if offset >= file.size:
+        return b''
+    file.seek(offset)
+    return file.read(count)
+
+
 def _chunks(
     file: _File, offset: int, form: str, wanted: tuple[bytes, ...], even: bool = True
 ) -> Iterator[tuple[int, int | None]]:
     """(start, size) of the first chunk of a wanted kind; the size is None where it is not known."""
     length = struct.calcsize(form)
     while True:
-        file.seek(offset)
-        head = file.read(length)
+        head = _at(file, offset, length)
         if len(head) < length:
             return
         kind, size = struct.unpack(form, head)
@@ -114,8 +121,7 @@ def _riff_data(file: _File, order: str) -> Iterator[tuple[int, int | None]]:
 def _w64_data(file: _File) -> Iterator[tuple[int, int | None]]:
     offset = 40
     while True:
-        file.seek(offset)
-        head = file.read(24)
+        head = _at(file, offset, 24)
         if len(head) < 24:
             return
         size = struct.unpack('<Q', head[16:])[0]  # counts its own head
@@ -130,8 +136,7 @@ def _w64_data(file: _File) -> Iterator[tuple[int, int | None]]:
 def _mp4_boxes(file: _File) -> Iterator[tuple[int, int | None]]:
     offset = 0
     while True:
-        file.seek(offset)
-        head = file.read(16)
+        head = _at(file, offset, 16)
         if len(head) < 8:
             return
         size = struct.unpack('>I', head[:4])[0]
@@ -150,8 +155,7 @@ def _matroska_segment(file: _File) -> Iterator[tuple[int, int | None]]:
     if size is None:
         return
     offset = 4 + length + size
-    file.seek(offset)
-    head = file.read(12)
+    head = _at(file, offset, 12)
     if head[:4] == _MATROSKA_SEGMENT:
         size, length = _matroska_size(head[4:])
         yield offset + 4 + length, size

@@ -12,6 +12,7 @@ from ..model.chunks import ChunkGrid
 from ..model.features.columns import FEATURES_VERSION
 from ..model.method import Method
 from ..model.store import ModelFiles
+from .attempts import Attempts
 from .encoding import FORMATS, StemFormat
 from .naming import LAYOUTS, Layout, stem_path
 from .storage import Storage
@@ -38,6 +39,7 @@ class SeparateJob:
     bitrate: int | None = None  # bit/s, of lossy formats
     output_rate: int = 44100  # Hz of the stem files
     features: bool = True
+    keep_stems: bool = True  # False: features alone are kept, computed from what the stem files would hold
     offset: float = 0.0  # seconds of every track that are left out
     duration: float | None = None  # seconds of every track that are separated; None: all
     layout: str = 'stembeam'  # a key of naming.LAYOUTS: where stems go in OUT
@@ -46,8 +48,12 @@ class SeparateJob:
     decoder: str = 'auto'
     overwrite: bool = False
     chunks_per_segment: int | None = None  # None: WHOLE_TRACK_CHUNKS and PART_CHUNKS
-    batch_size: int = 1  # chunks in one call of the network
+    batch_size: int | None = None  # chunks in one call of the network; None: see engines.load_engine
+    engine: str = 'tensorflow'  # one of engine_choice.ENGINES: what computes the network
     streams: int = 1  # threads of a process that separate at the same time
+    attempts: Attempts | None = None  # where tracks under way are marked; None: nowhere
+    since: float | None = None  # time.time(): tracks complete since then were made by this command, restarted meanwhile
+    hints: tuple[tuple[str, str], ...] = ()  # (name, value): Beam's resource hints for the inference steps alone
 
     @functools.cached_property
     def instruments(self) -> tuple[str, ...]:
@@ -97,6 +103,7 @@ class SeparateJob:
             'allow_truncated': self.allow_truncated,
             'decoder': self.decoder,
             **({'layout': self.layout} if self.layout != 'stembeam' else {}),
+            **({} if self.keep_stems else {'keep_stems': False}),
             **({'method': method} if method else {}),
         }
 

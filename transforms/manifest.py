@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Optional
 
 import apache_beam as beam
 import pyarrow as pa
@@ -196,9 +196,9 @@ def _records(completed: Iterable[Completed], storage: Storage) -> Iterator[tuple
             yield record, item
 
 
-def write_tables(keyed: tuple[int, Mapping[str, Iterable[Completed]]], tables: Tables) -> None:
+def write_tables(keyed: tuple[int, Iterable[Completed | None]], tables: Tables) -> None:
     """Write one shard of the manifest and of the track features, in row groups of bounded size, and count."""
-    shard, grouped = keyed
+    shard, completed = keyed
     storage = tables.job.storage
     schema = manifest_schema(tables.types)
     counts = {'done': 0, 'audio': 0.0}
@@ -208,7 +208,7 @@ def write_tables(keyed: tuple[int, Mapping[str, Iterable[Completed]]], tables: T
             pq.ParquetWriter(local[MANIFEST], schema, compression='zstd') as manifest,
             pq.ParquetWriter(local[TRACKS], TRACKS_SCHEMA, compression='zstd') as features,
         ):
-            for group in _groups(_records(grouped['completed'], storage)):
+            for group in _groups(_records(filter(None, completed), storage)):
                 rows = [manifest_row(record) for record, _ in group]
                 manifest.write_table(_manifest_table(rows, schema))
                 features.write_table(tracks_table([record for record, _ in group]))
@@ -241,13 +241,45 @@ def first_failures(failures: Iterable[Failure]) -> list[Failure]:
     return list(first.values())
 
 
-def write_failures(keyed: tuple[int, Mapping[str, Iterable[Failure]]], tables: Tables) -> int:
+def write_failures(keyed: tuple[int, Iterable[Failure | None]], tables: Tables) -> int:
     """Write one shard of the failure table, a JSON object per line; returns the number of rows."""
-    shard, grouped = keyed
-    rows = first_failures(grouped['failures'])
+    shard, failures = keyed
+    rows = first_failures(filter(None, failures))
     lines = [json.dumps({key: printable(value) for key, value in row._asdict().items()}) + '\n' for row in rows]
     tables.job.storage.write_bytes(shard_name(FAILED, shard, tables.shards), ''.join(lines).encode())
     return len(rows)
+
+
+@dataclasses.dataclass
+class _GatherByShard(beam.PTransform):
+    """In: Completed or Failure.  Out: (shard, items), every shard once, also an empty one.
+
+    Beam's CoGroupByKey does this too, but its values cross the shuffle without a type, and so without our coder.
+    """
+
+    kind: type[Completed] | type[Failure]
+    shards: int
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, items: beam.PCollection) -> beam.PCollection:
+        keyed = tuple[int, Optional[self.kind]]  # type: ignore[name-defined]  # noqa: UP045  # read by Beam as a value
+        shards = self.shards
+        return (
+            (
+                items | 'Key' >> beam.Map(lambda item: (_shard(item, shards), item)).with_output_types(keyed),
+                items.pipeline
+                | 'Shards' >> beam.Create(list(range(shards)))
+                | 'Mark' >> beam.Map(lambda shard: (shard, None)).with_output_types(keyed),
+            )
+            | beam.Flatten()
+            | beam.GroupByKey()
+        )
+
+
+def _shard(item: Completed | Failure, shards: int) -> int:
+    return shard_of(item.record if isinstance(item, Completed) else record_path(item.track_id), shards)
 
 
 @dataclasses.dataclass
@@ -263,16 +295,13 @@ class WriteTables(beam.PTransform):
         """Returns the number of failures per shard."""
         completed, failures = inputs
         shards = self.tables.shards
-        every = completed.pipeline | 'Shards' >> beam.Create([(shard, None) for shard in range(shards)])
-        records = completed | 'KeyCompleted' >> beam.Map(lambda item: (shard_of(item.record, shards), item))
-        rows = failures | 'KeyFailures' >> beam.Map(lambda item: (shard_of(record_path(item.track_id), shards), item))
         _ = (
-            {'completed': records, 'shards': every}
-            | 'GatherCompleted' >> beam.CoGroupByKey()
+            completed
+            | 'GatherCompleted' >> _GatherByShard(Completed, shards)
             | 'WriteManifest' >> beam.Map(write_tables, self.tables)
         )
         return (
-            {'failures': rows, 'shards': every}
-            | 'GatherFailures' >> beam.CoGroupByKey()
+            failures
+            | 'GatherFailures' >> _GatherByShard(Failure, shards)
             | 'WriteFailures' >> beam.Map(write_failures, self.tables)
         )

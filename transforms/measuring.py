@@ -15,13 +15,14 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import RunInference
 
-from .audio_records import DecodedSegment, MeasuredSegment
-from .guarding import Guard, Guarded
+from .audio_records import AudioOrRecord, DecodedSegment, MeasuredSegment
+from .completion import track_key
+from .guarding import Guard, Guarded, under_way
 from .job import SeparateJob
-from .model_handler import SegmentHandler
+from .metrics import WIENER, count_stage
+from .model_handler import SegmentHandler, count_loads
 from .planning import SplitTracks
 from .records import PlannedTrack, Segment, Track
 from .separating import read_segment
@@ -40,10 +41,11 @@ def decode_unmeasured(segment: Segment, job: SeparateJob, iteration: int) -> Ite
     if has_sums(segment, iteration, job):
         yield segment
         return
-    decoded = read_segment(segment, job)
-    if iteration > 1:
-        decoded = decoded._replace(wiener=read_filter(segment.planned, iteration - 1, job)[0])
-    yield decoded
+    with under_way(job, 'measure', segment.planned.track, segment.index):
+        decoded = read_segment(segment, job)
+        if iteration > 1:
+            decoded = decoded._replace(wiener=read_filter(segment.planned, iteration - 1, job)[0])
+        yield decoded
 
 
 class MeasuringHandler(SegmentHandler[MeasuredSegment]):
@@ -53,11 +55,12 @@ class MeasuringHandler(SegmentHandler[MeasuredSegment]):
         self, batch: Sequence[DecodedSegment], model: Any, inference_args: dict[str, Any] | None = None
     ) -> Iterable[MeasuredSegment]:
         """Measure the segments of a batch, one after the other."""
+        count_loads()
         for decoded in batch:
             began = time.perf_counter()
             sums = model.wiener_sums(decoded.samples, decoded.wiener)
             took = time.perf_counter() - began
-            Metrics.counter('stembeam', 'wiener-milliseconds').inc(round(1000 * took))
+            count_stage(WIENER, took, segments=1)
             yield MeasuredSegment(decoded.segment, sums, decoded.seconds['decode'] + took)
 
 
@@ -79,12 +82,12 @@ def make_filter(keyed: tuple[str, Iterable[Segment]], job: SeparateJob, iteratio
     """Write the filter of a track; nothing comes out if a segment failed, whose failure is on record already.
 
     Args:
-      keyed: the track's id and its segments whose sums are stored, in any order; the same one may come twice.
+      keyed: the track's key and its segments whose sums are stored, in any order; the same one may come twice.
 
     Raises:
       RunError: the disk is full.
     """
-    from ..model.wiener import WienerFilter
+    from ..model.wiener_records import WienerFilter
 
     segments = {segment.index: segment for segment in keyed[1]}
     first, *others = (segments[index] for index in sorted(segments))  # in order: the same sums, to the last bit
@@ -100,6 +103,10 @@ def make_filter(keyed: tuple[str, Iterable[Segment]], job: SeparateJob, iteratio
         sums, seconds = sums.plus(more), seconds + spent
     write_filter(planned, iteration, WienerFilter.from_sums(sums, former), seconds, job)
     yield planned
+
+
+def _by_track(segment: Segment) -> tuple[str, Segment]:
+    return track_key(segment.planned.track.track_id), segment
 
 
 def _track_of(keyed: tuple[str, Iterable[Segment]]) -> Track:
@@ -137,25 +144,44 @@ class MeasureTracks(beam.PTransform):
         """Returns a Guard."""
         job, iteration = self.job, self.iteration
         told = tracks | 'Ready' >> beam.ParDo(_TellReady(job, iteration)).with_outputs(READY, main='new')
+        told.new.element_type = told[READY].element_type = PlannedTrack
         decoded = (
             told.new
             | 'SplitTracks' >> SplitTracks(job, self.in_order)
-            | 'Decode' >> Guarded(decode_unmeasured, job, iteration, stage='decode', track_of=lambda s: s.planned.track)
+            | 'Decode'
+            >> Guarded(
+                decode_unmeasured,
+                job,
+                iteration,
+                stage='decode',
+                track_of=lambda s: s.planned.track,
+                output_type=AudioOrRecord,
+            )
         )
         stored = (
             decoded.good
             | 'Audio' >> beam.Filter(lambda item: isinstance(item, DecodedSegment)).with_output_types(DecodedSegment)
             | 'Measure' >> RunInference(MeasuringHandler(job)).with_output_types(MeasuredSegment)
             | 'StoreSums'
-            >> Guarded(store_sums, job, iteration, stage='wiener', track_of=lambda item: item.segment.planned.track)
+            >> Guarded(
+                store_sums,
+                job,
+                iteration,
+                stage='wiener',
+                track_of=lambda item: item.segment.planned.track,
+                output_type=Segment,
+            )
         )
-        former = decoded.good | 'Former' >> beam.Filter(lambda item: isinstance(item, Segment))
+        former = decoded.good | 'Former' >> beam.Filter(lambda item: isinstance(item, Segment)).with_output_types(
+            Segment
+        )
         made = (
             (stored.good, former)
             | 'AllSums' >> beam.Flatten()
-            | 'ByTrack' >> beam.Map(lambda segment: (segment.planned.track.track_id, segment))
+            | 'ByTrack' >> beam.Map(_by_track).with_output_types(tuple[str, Segment])
             | 'Gather' >> beam.GroupByKey()
-            | 'MakeFilter' >> Guarded(make_filter, job, iteration, stage='wiener', track_of=_track_of)
+            | 'MakeFilter'
+            >> Guarded(make_filter, job, iteration, stage='wiener', track_of=_track_of, output_type=PlannedTrack)
         )
         return Guard(
             (told[READY], made.good) | 'Filters' >> beam.Flatten(),

@@ -9,16 +9,17 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler
 from apache_beam.utils.shared import Shared
 
 from .audio_records import DecodedSegment
 from .job import SeparateJob
+from .metrics import LOAD_MILLISECONDS, MODELS_LOADED, count
 
 Out = TypeVar('Out')
 
 _LOADED = Shared()  # the model of this process
+_loads: list[float] = []  # seconds that loading took, not counted yet: runners lose what is counted while they set up
 
 
 class SegmentHandler(ModelHandler[DecodedSegment, Out, Any]):
@@ -29,27 +30,34 @@ class SegmentHandler(ModelHandler[DecodedSegment, Out, Any]):
         super().__init__()
         self.job = job
 
+    @property
+    def _for_16_bits(self) -> bool:
+        return self.job.stem_format.bits == 16 and self.job.output_rate == self.job.model.config.sample_rate
+
     def load_model(self) -> Any:
         """A ChunkSeparator, shared by all steps and threads of the process."""
         job = self.job
-        tag = repr((job.model.fingerprint, job.model.weights, job.method, job.batch_size))
+        method = job.method, self._for_16_bits
+        tag = repr((job.model.fingerprint, job.model.weights, method, job.engine, job.batch_size))
         return _LOADED.acquire(self._load, tag)
 
     def _load(self) -> Any:
-        # Here and not above: only processes that separate load TensorFlow.
-        from ..model.backend import configure_threads
+        # Here and not above: only processes that separate load an engine.
         from ..model.separator import load_chunk_separator
 
         began = time.perf_counter()
-        configure_threads(self.job.streams)
-        model = load_chunk_separator(self.job.model, self.job.batch_size, self.job.method)
-        Metrics.counter('stembeam', 'models-loaded').inc()
-        Metrics.counter('stembeam', 'load-milliseconds').inc(round(1000 * (time.perf_counter() - began)))
+        job = self.job
+        model = load_chunk_separator(job.model, job.batch_size, job.method, job.engine, job.streams, self._for_16_bits)
+        _loads.append(time.perf_counter() - began)
         return model
 
     def get_num_bytes(self, batch: Sequence[DecodedSegment]) -> int:
         """Bytes of the batch's samples; Beam's own way would pickle them to count."""
         return sum(decoded.samples.nbytes for decoded in batch)
+
+    def get_resource_hints(self) -> dict[str, Any]:
+        """What the workers of this step must have; none of the other steps asks for it."""
+        return dict(self.job.hints)
 
     def get_metrics_namespace(self) -> str:
         """Where Beam's inference metrics go."""
@@ -57,10 +65,17 @@ class SegmentHandler(ModelHandler[DecodedSegment, Out, Any]):
 
     def batch_elements_kwargs(self) -> Mapping[str, Any]:
         """Segments are gathered until they hold as many chunks as the network takes at once."""
-        if self.job.batch_size == 1:
+        weight = self.job.batch_size or 1
+        if weight == 1:
             return {'min_batch_size': 1, 'max_batch_size': 1}
-        weight = self.job.batch_size
         return {'min_batch_size': weight, 'max_batch_size': weight, 'element_size_fn': chunk_weight}
+
+
+def count_loads() -> None:
+    """Count the models that were loaded in this process; from within `run_inference`."""
+    while _loads:
+        count(LOAD_MILLISECONDS, round(1000 * _loads.pop()))
+        count(MODELS_LOADED)
 
 
 def chunk_weight(decoded: DecodedSegment) -> int:

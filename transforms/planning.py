@@ -6,27 +6,32 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-import fsspec
-from apache_beam.metrics import Metrics
 
 from ..model.errors import TrackError
+from ..model.remote import open_filesystem
 from ..model.resampling import resampled_length
 from .addresses import split_url
-from .completion import is_complete, read_record, record_path, write_record
-from .guarding import Guarded
+from .completion import DONE, is_complete, read_record, record_path, write_record
+from .guarding import Guarded, under_way
 from .job import SeparateJob
+from .metrics import PLAN, SEGMENTS, SKIPPED, count, count_stage
 from .probing import probe
+from .record_coders import Record
 from .records import Completed, PlannedTrack, Segment, Track
+from .retrying import ask
 from .sources import storage_error
 from .storage import PRIVATE
 
 PLAN_FILE = f'{PRIVATE}/plan.json'
+REMOTE_THREADS = 16
 # What object stores say about the version of an object; the first that is there is taken.
 _VERSION_KEYS = (
     'ETag',
@@ -53,8 +58,8 @@ def source_identity(uri: str) -> dict[str, Any]:
         if split_url(uri) is None:
             status = os.stat(uri)
             return {'bytes': status.st_size, 'changed': status.st_mtime_ns}
-        fs, path = fsspec.core.url_to_fs(uri)
-        info = fs.info(path)
+        fs, path = open_filesystem(uri)
+        info = ask(lambda: fs.info(path), uri)
     except Exception as error:  # stores raise exceptions of their own
         raise storage_error(uri, error) from error
     version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key)), None)
@@ -67,23 +72,43 @@ def plan_track(track: Track, job: SeparateJob) -> Iterator[Completed | PlannedTr
     Raises:
       TrackError: a file that is missing, is not audio, or has nothing at the asked offset.
     """
+    began = time.perf_counter()
     source = source_identity(track.uri)
     fingerprint = job.fingerprint(track.track_id, track.uri, source)
     path = record_path(track.track_id)
     record = read_record(job.storage, path)
-    if record is not None and not job.overwrite and is_complete(job.storage, record, fingerprint):
+    is_ours = _is_ours(record, job)
+    if record is not None and (is_ours or not job.overwrite) and is_complete(job.storage, record, fingerprint):
         if record['metadata'] != track.metadata:
             write_record(job.storage, {**record, 'metadata': track.metadata})
-        yield Completed(track.track_id, path, is_new=False)
+        if not is_ours:
+            count(SKIPPED)
+        yield Completed(track.track_id, path, is_new=is_ours)
         return
-    info = probe(track.uri, allow_truncated=job.allow_truncated, decoder=job.decoder)
+    with under_way(job, PLAN, track):
+        info = probe(track.uri, allow_truncated=job.allow_truncated, decoder=job.decoder)
     rate = job.model.config.sample_rate
     total = resampled_length(info.num_samples, info.sample_rate, rate)
     start = round(job.offset * rate)
     if start >= total:
         raise TrackError(f'{track.uri}: lasts {total / rate:.2f} s, so nothing is left after --offset {job.offset:g}')
     length = total - start if job.duration is None else max(1, round(min(job.duration * rate, total - start)))
+    took = time.perf_counter() - began
+    count_stage(PLAN, took, tracks=1, audio=length / rate, bytes_in=source.get('bytes') or 0)
     yield PlannedTrack(track, info, start, length, fingerprint, source)
+
+
+def _threads_for(job: SeparateJob, tracks: list[Track]) -> int:
+    """How many tracks are planned at once: where disks answer one is enough, elsewhere planning is waiting."""
+    waits = not job.storage.is_local or any(split_url(track.uri) is not None for track in tracks)
+    return REMOTE_THREADS if waits else 1
+
+
+def _is_ours(record: dict[str, Any] | None, job: SeparateJob) -> bool:
+    """Whether a track was done by this very command, before it was started again."""
+    if record is None or record['status'] != DONE or job.since is None:
+        return False
+    return record['finished'] >= job.since
 
 
 def split_track(planned: PlannedTrack, job: SeparateJob) -> list[Segment]:
@@ -108,7 +133,7 @@ class Totals(NamedTuple):
     def plus(self, item: Completed | PlannedTrack, job: SeparateJob) -> Totals:
         """With one more planned item."""
         if isinstance(item, Completed):
-            return self._replace(skipped=self.skipped + 1)
+            return self if item.is_new else self._replace(skipped=self.skipped + 1)
         seconds = item.num_samples / job.model.config.sample_rate
         return self._replace(
             tracks=self.tracks + 1,
@@ -117,21 +142,27 @@ class Totals(NamedTuple):
         )
 
 
+_TOTALS = tuple[int, int, float, float]  # the fields of Totals, plain as they cross the shuffle
+
+
 class _SumTotals(beam.CombineFn):
     def __init__(self, job: SeparateJob) -> None:
         self.job = job
 
-    def create_accumulator(self) -> Totals:
-        return Totals()
+    def create_accumulator(self) -> tuple[Any, ...]:
+        return tuple(Totals())
 
-    def add_input(self, total: Totals, item: Completed | PlannedTrack) -> Totals:  # type: ignore[override]
-        return total.plus(item, self.job)
+    def add_input(self, total: tuple[Any, ...], item: Completed | PlannedTrack) -> tuple[Any, ...]:  # type: ignore[override]
+        return tuple(Totals(*total).plus(item, self.job))
 
-    def merge_accumulators(self, totals: Iterable[Totals]) -> Totals:  # type: ignore[override]
-        return Totals(*(sum(column) for column in zip(*totals, strict=True)))
+    def merge_accumulators(self, totals: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:  # type: ignore[override]
+        return tuple(sum(column) for column in zip(*totals, strict=True))
 
-    def extract_output(self, total: Totals) -> Totals:  # type: ignore[override]
+    def extract_output(self, total: tuple[Any, ...]) -> tuple[Any, ...]:  # type: ignore[override]
         return total
+
+    def get_accumulator_coder(self) -> beam.coders.Coder:
+        return beam.coders.registry.get_coder(beam.typehints.native_type_compatibility.convert_to_beam_type(_TOTALS))
 
 
 class Planned(NamedTuple):
@@ -142,13 +173,14 @@ class Planned(NamedTuple):
     failures: beam.PCollection  # Failure, stage 'plan'
 
 
-def _publish_totals(totals: Totals, job: SeparateJob) -> Totals:
-    """Totals in OUT/.stembeam/plan.json, for whoever shows progress."""
+def _publish_totals(total: tuple[Any, ...], job: SeparateJob) -> int:
+    """Totals in OUT/.stembeam/plan.json, for whoever shows progress; gives the number of tracks."""
+    totals = Totals(*total)
     job.storage.write_bytes(PLAN_FILE, json.dumps(totals._asdict()).encode())
-    return totals
+    return totals.tracks
 
 
-def _after(planned: PlannedTrack, totals: Totals) -> PlannedTrack:
+def _after(planned: PlannedTrack, totals: int) -> PlannedTrack:
     """Tracks wait for the totals (a side input), so that progress knows the whole before the long work begins."""
     return planned
 
@@ -168,25 +200,34 @@ class PlanTracks(beam.PTransform):
         planned = (
             tracks
             | 'SpreadTracks' >> beam.Reshuffle()
-            | 'Plan' >> Guarded(plan_track, job, stage='plan', track_of=lambda track: track)
+            | 'Plan'
+            >> Guarded(
+                plan_track,
+                job,
+                stage='plan',
+                track_of=lambda track: track,
+                output_type=Record,
+                threads_for=functools.partial(_threads_for, job),
+            )
         )
         totals = (
             planned.good
-            | 'Sum' >> beam.CombineGlobally(_SumTotals(job))
-            | 'PublishTotals' >> beam.Map(_publish_totals, job)
+            | 'Sum' >> beam.CombineGlobally(_SumTotals(job)).with_output_types(_TOTALS)
+            | 'PublishTotals' >> beam.Map(_publish_totals, job).with_output_types(int)
         )
         return Planned(
             tracks=planned.good
             | 'ToDo' >> beam.Filter(lambda item: isinstance(item, PlannedTrack)).with_output_types(PlannedTrack)
             | 'AfterTotals' >> beam.Map(_after, beam.pvalue.AsSingleton(totals)).with_output_types(PlannedTrack),
-            completed=planned.good | 'Completed' >> beam.Filter(lambda item: isinstance(item, Completed)),
+            completed=planned.good
+            | 'Completed' >> beam.Filter(lambda item: isinstance(item, Completed)).with_output_types(Completed),
             failures=planned.failures,
         )
 
 
 def _split(planned: PlannedTrack, job: SeparateJob) -> list[Segment]:
     segments = split_track(planned, job)
-    Metrics.counter('stembeam', 'plan-segments').inc(len(segments))
+    count(SEGMENTS, len(segments))
     return segments
 
 
@@ -210,12 +251,12 @@ class SplitTracks(beam.PTransform):
 
     def expand(self, tracks: beam.PCollection) -> beam.PCollection:
         """Returns the segments."""
-        segments = tracks | 'Split' >> beam.FlatMap(_split, self.job)
+        segments = tracks | 'Split' >> beam.FlatMap(_split, self.job).with_output_types(Segment)
         if self.in_order:
             segments = (
                 segments
-                | 'Gather' >> beam.Map(lambda segment: (0, segment))
+                | 'Gather' >> beam.Map(lambda segment: (0, segment)).with_output_types(tuple[int, Segment])
                 | 'Together' >> beam.GroupByKey()
-                | 'LongestFirst' >> beam.FlatMap(lambda keyed: _longest_first(keyed[1]))
+                | 'LongestFirst' >> beam.FlatMap(lambda keyed: _longest_first(keyed[1])).with_output_types(Segment)
             )
         return segments | 'SpreadSegments' >> beam.Reshuffle()

@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 
 from ..model.errors import StembeamError, TrackError
+from ..model.remote import current_retries
 from .addresses import shown
 from .decoding import too_short
 from .headers import HeaderFacts, Shortage, read_facts
 from .readers import BlockReader, SoundfileReader, UnreadableError, open_reader
 from .records import AudioInfo
 from .sources import SourceFile, local_path, open_source, storage_error
+from .watchdog import watched
 
 DECODERS = ('soundfile', 'av')  # in the order in which they are tried
 _COUNT_SECONDS = 60  # counted at a time
@@ -89,7 +91,8 @@ def _open(uri: str, source: SourceFile, decoder: str, facts: HeaderFacts, stream
     for name in DECODERS if decoder == 'auto' else (decoder,):
         source.seek(0)
         try:
-            reader = open_reader(name, local_path(uri) or source, uri, stream)
+            with watched(_store_seconds(uri)):
+                reader = open_reader(name, local_path(uri) or source, uri, stream)
         except UnreadableError:
             continue
         if decoder == 'auto' and isinstance(reader, SoundfileReader) and _is_for_ffmpeg(reader, facts):
@@ -117,9 +120,10 @@ def _soundfile_length(reader: SoundfileReader, facts: HeaderFacts, allow_truncat
         return _count(reader)
     if reader.header_samples and reader.container == 'flac':
         try:
-            reader.seek(reader.header_samples - 1)
-            if reader.skip(1) == 0:
-                return None
+            with watched(_store_seconds(reader.uri)):
+                reader.seek(reader.header_samples - 1)
+                if reader.skip(1) == 0:
+                    return None
         except TrackError:
             return None
     return reader.header_samples
@@ -137,9 +141,16 @@ def _decoded_length(reader: BlockReader, allow_truncated: bool) -> int:
 
 
 def _count(reader: BlockReader) -> int:
-    while reader.skip(_COUNT_SECONDS * reader.sample_rate):
-        pass
+    counted = 1
+    while counted:
+        with watched(_store_seconds(reader.uri)):
+            counted = reader.skip(_COUNT_SECONDS * reader.sample_rate)
     return reader.position
+
+
+def _store_seconds(uri: str) -> float:
+    """Seconds that a call may take longer because the store is slow; for several requests in one."""
+    return 0.0 if local_path(uri) else 2 * current_retries().seconds
 
 
 def _shortage_error(reader: BlockReader, shortage: Shortage) -> TrackError:

@@ -53,7 +53,8 @@ class EvaluateJob:
     window: float = FRAME_SECONDS  # seconds of a frame
     hop: float = FRAME_SECONDS
     scorer: str = 'stembeam'
-    batch_size: int = 1  # chunks in one call of the network
+    batch_size: int | None = None  # chunks in one call of the network; None: see engines.load_engine
+    engine: str = 'tensorflow'  # one of engine_choice.ENGINES: what computes the network
     streams: int = 1  # threads of a process that separate at the same time
 
     def results(self) -> dict[str, Any]:
@@ -135,14 +136,12 @@ def forget_scores(track_id: str, storage: Storage) -> None:
 
 def load_separator(job: EvaluateJob) -> Separator:
     """The job's model, for all threads of a process."""
-    # Here and not above: only processes that separate load TensorFlow.
-    from ..model.backend import configure_threads
+    # Here and not above: only processes that separate load an engine.
     from ..model.separator import Separator, load_chunk_separator
 
     if job.model is None:
         raise ValueError('a job with estimates has no model')
-    configure_threads(job.streams)
-    return Separator(load_chunk_separator(job.model, job.batch_size, job.method))
+    return Separator(load_chunk_separator(job.model, job.batch_size, job.method, job.engine, job.streams))
 
 
 @functools.cache

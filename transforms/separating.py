@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from apache_beam.metrics import Metrics
 
 from ..model.errors import TrackError
 from .audio_records import DecodedSegment, SeparatedSegment
 from .decoding import decode_blocks
+from .guarding import under_way
 from .job import SeparateJob
-from .model_handler import SegmentHandler
+from .metrics import CHUNKS, DECODE, SEPARATE, count, count_stage
+from .model_handler import SegmentHandler, count_loads
 from .records import Part, Segment
 from .wiener_files import read_filter
 from .writing import find_part
@@ -33,7 +34,11 @@ def decode_segment(segment: Segment, job: SeparateJob) -> Iterator[Part | Decode
       TrackError: whatever makes the file unreadable.
     """
     part = find_part(segment, job)
-    yield part if part is not None else _with_filter(read_segment(segment, job), job)
+    if part is not None:
+        yield part
+        return
+    with under_way(job, DECODE, segment.planned.track, segment.index):
+        yield _with_filter(read_segment(segment, job), job)
 
 
 def _with_filter(decoded: DecodedSegment, job: SeparateJob) -> DecodedSegment:
@@ -92,10 +97,9 @@ def read_segment(segment: Segment, job: SeparateJob) -> DecodedSegment:
     length = grid.samples_of(chunks) if chunks else 0
     if length > len(samples):
         samples = np.concatenate([samples, np.zeros((length - len(samples), config.channels), np.float32)])
-    Metrics.counter('stembeam', 'decode-milliseconds').inc(round(1000 * (time.perf_counter() - began)))
-    return DecodedSegment(
-        segment._replace(num_chunks=chunks), samples[:length], end, {'decode': time.perf_counter() - began}
-    )
+    took = time.perf_counter() - began
+    count_stage(DECODE, took, segments=1, audio=(reached - first) / config.sample_rate, bytes_out=samples.nbytes)
+    return DecodedSegment(segment._replace(num_chunks=chunks), samples[:length], end, {'decode': took})
 
 
 class StemModelHandler(SegmentHandler[SeparatedSegment]):
@@ -105,15 +109,31 @@ class StemModelHandler(SegmentHandler[SeparatedSegment]):
         self, batch: Sequence[DecodedSegment], model: Any, inference_args: dict[str, Any] | None = None
     ) -> Iterable[SeparatedSegment]:
         """Separate the segments of a batch; their chunks go through the network together."""
+        count_loads()
         began = time.perf_counter()
         stems = _separate(batch, model)
         took = time.perf_counter() - began
         chunks = sum(decoded.chunks for decoded in batch)
-        Metrics.counter('stembeam', 'separate-milliseconds').inc(round(1000 * took))
-        Metrics.counter('stembeam', 'separate-chunks').inc(chunks)
+        count_stage(
+            SEPARATE,
+            took,
+            segments=len(batch),
+            audio=sum(map(self._seconds, batch)),
+            bytes_in=sum(decoded.samples.nbytes for decoded in batch),
+            bytes_out=sum(separated.nbytes for separated in stems),
+        )
+        count(CHUNKS, chunks)
         for decoded, separated in zip(batch, stems, strict=True):
             share = took * decoded.chunks / max(chunks, 1)
             yield SeparatedSegment(decoded._replace(seconds={**decoded.seconds, 'separate': share}), separated)
+
+    def _seconds(self, decoded: DecodedSegment) -> float:
+        """Of audio in a segment: up to where the next one begins, or to the end of the track."""
+        grid, segment = self.job.grid, decoded.segment
+        last = segment.num_chunks * grid.hop
+        if decoded.end is not None:
+            last = min(last, decoded.end - grid.start(segment.first_chunk))
+        return max(0, last - (grid.lead if segment.index == 0 else 0)) / self.job.model.config.sample_rate
 
 
 def _separate(batch: Sequence[DecodedSegment], model: Any) -> list[np.ndarray]:

@@ -6,7 +6,9 @@ the features are computed from what a reader of the file gets, so that anyone ca
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -29,9 +31,10 @@ class StemFile(NamedTuple):
     """What became of one stem."""
 
     num_samples: int  # in the file
-    sha256: str  # of the file
+    sha256: str  # of the file; '' without one
     clipped: int  # samples that were beyond full scale
     features: StemFeatures | None
+    feature_seconds: float = 0.0  # spent on them
 
 
 def reblock(blocks: Iterable[np.ndarray], size: int = BLOCK_SAMPLES) -> Iterator[np.ndarray]:
@@ -71,7 +74,7 @@ def resample_stream(blocks: Iterable[np.ndarray], from_rate: int, to_rate: int, 
 
 
 def write_stem(blocks: Iterable[np.ndarray], path: str, job: SeparateJob) -> StemFile:
-    """Write one stem to a local file.
+    """Write one stem to a local file, unless the job keeps features alone.
 
     Args:
       blocks: float32 (n, channels) at the model's rate, in order.
@@ -83,8 +86,10 @@ def write_stem(blocks: Iterable[np.ndarray], path: str, job: SeparateJob) -> Ste
     config, rate, form = job.model.config, job.output_rate, job.stem_format
     extractor = FeatureExtractor(rate, config.channels) if job.features else None
     samples = beyond = 0
+    spent = 0.0  # seconds on features
     stream = resample_stream(reblock(blocks), config.sample_rate, rate, config.channels)
-    with StemWriter(path, form, rate, config.channels, job.bitrate) as writer:
+    opened = StemWriter(path, form, rate, config.channels, job.bitrate) if job.keep_stems else contextlib.nullcontext()
+    with opened as writer:
         for block in stream:
             if not form.lossless and len(block) and np.abs(block).max() > MOST_LOSSY_LEVEL:
                 raise TrackError(
@@ -92,13 +97,18 @@ def write_stem(blocks: Iterable[np.ndarray], path: str, job: SeparateJob) -> Ste
                     'scale the input down, or use --format wav-float'
                 )
             written = quantise(block, form)
-            writer.write(written)
+            if writer is not None:
+                writer.write(written)
             samples += len(block)
             beyond += clipped(block)
             if extractor is not None:
+                began = time.perf_counter()
                 extractor.add(dequantise(written, form))
+                spent += time.perf_counter() - began
+    began = time.perf_counter()
     features = None if extractor is None else extractor.finish()
-    return StemFile(samples, _sha256(path), beyond, features)
+    spent += time.perf_counter() - began
+    return StemFile(samples, _sha256(path) if job.keep_stems else '', beyond, features, spent)
 
 
 def extract_features(blocks: Iterable[np.ndarray], job: SeparateJob) -> StemFeatures:

@@ -17,7 +17,7 @@ from .storage import full_disk_stops_the_run
 from .writing import results_folder, segment_name
 
 if TYPE_CHECKING:  # it brings TensorFlow
-    from ..model.wiener import WienerFilter, WienerSums
+    from ..model.wiener_records import WienerFilter, WienerSums
 
 SUMS = '.sums.npz'  # what the names of sums end in
 
@@ -56,7 +56,7 @@ def write_sums(segment: Segment, iteration: int, sums: WienerSums, seconds: floa
 
 def read_sums(segment: Segment, iteration: int, job: SeparateJob) -> tuple[WienerSums, float]:
     """The sums of a segment, and the seconds spent on them."""
-    from ..model.wiener import WienerSums
+    from ..model.wiener_records import WienerSums
 
     stored = _read(sums_file(segment, iteration), job)
     return WienerSums(stored['covariances'], float(stored['peak'])), float(stored['seconds'])
@@ -69,7 +69,7 @@ def write_filter(planned: PlannedTrack, iteration: int, made: WienerFilter, seco
 
 def read_filter(planned: PlannedTrack, iteration: int, job: SeparateJob) -> tuple[WienerFilter, float]:
     """The filter of a track, and the seconds spent on this and all former iterations."""
-    from ..model.wiener import WienerFilter
+    from ..model.wiener_records import WienerFilter
 
     stored = _read(filter_file(planned, iteration), job)
     return WienerFilter(stored['covariances'], float(stored['scale'])), float(stored['seconds'])

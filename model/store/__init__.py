@@ -4,7 +4,7 @@
 """
 
 from .files import BUNDLED, CONFIGS, ModelFiles, bundled_models
-from .resolving import DEFAULT_MODEL, known_models, resolve_model
+from .resolving import DEFAULT_MODEL, find_unfetched, is_unfetched, known_models, resolve_model
 from .staging import stage_model
 
 __all__ = [
@@ -13,6 +13,8 @@ __all__ = [
     'DEFAULT_MODEL',
     'ModelFiles',
     'bundled_models',
+    'find_unfetched',
+    'is_unfetched',
     'known_models',
     'resolve_model',
     'stage_model',

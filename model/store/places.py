@@ -71,7 +71,7 @@ class Store:
 
     def remote_keys(self) -> list[str]:
         """Keys of the whole models that were copied from URLs."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             keys = [f'{REMOTE}/{name}' for name in sorted(os.listdir(os.path.join(self.root, REMOTE)))]
             return [key for key in keys if self.record(key) is not None]
         return []

@@ -69,6 +69,28 @@ def resolve_model(
     )
 
 
+UNFETCHED = 'known when it is fetched'
+
+
+def find_unfetched(model: str, store: str | os.PathLike[str] | None = None) -> ModelFiles | None:
+    """What is known of a published model that is not here; None for every other. Fetches nothing.
+
+    Raises:
+      UsageError: the model is a URL that is elsewhere: nothing is known of it here.
+    """
+    if is_url(model) and local_path(model) is None and not os.path.exists(model):
+        raise UsageError(f'nothing is known of model {model} without the network: stembeam models fetch it, or copy it')
+    published = find_published(model)
+    if published is None or Store.at(store).record(published.archive.name) is not None:
+        return None
+    return ModelFiles(published.name, published.config, UNFETCHED, UNFETCHED)
+
+
+def is_unfetched(files: ModelFiles) -> bool:
+    """Whether the weights are not here (see `find_unfetched`)."""
+    return files.weights == UNFETCHED
+
+
 def known_models() -> str:
     """The names that need no address, for messages and help."""
     return ', '.join([*bundled_models(), *PUBLISHED])

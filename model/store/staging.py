@@ -11,13 +11,14 @@ import json
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..checkpoint import WEIGHTS_FILE
 from ..errors import RunError, StembeamError
+from ..remote import current_retries, retrying
 from .addresses import child, local_path
 from .attempts import cause
 from .sinks import sha256_of
@@ -64,8 +65,8 @@ def _staged(place: str) -> str | None:
     fs, path = open_filesystem(place)
     fs.invalidate_cache()
     try:
-        staged = json.loads(fs.cat_file(f'{path}/{STAGED_FILE}'))
-        whole = fs.info(f'{path}/{WEIGHTS_FILE}')['size'] == staged['size']
+        staged = json.loads(_ask(lambda: fs.cat_file(f'{path}/{STAGED_FILE}'), place))
+        whole = _ask(lambda: fs.info(f'{path}/{WEIGHTS_FILE}'), place)['size'] == staged['size']
     except (FileNotFoundError, NotADirectoryError):
         return None
     return staged['sha256'] if whole else None
@@ -102,10 +103,14 @@ def _put(local: str, address: str) -> None:
         return
     fs, path = open_filesystem(address)
     try:
-        fs.put_file(local, path)
+        _ask(lambda: fs.put_file(local, path), address)
     except FileNotFoundError:  # a file system that has folders
         fs.makedirs(path.rpartition('/')[0], exist_ok=True)
-        fs.put_file(local, path)
+        _ask(lambda: fs.put_file(local, path), address)
+
+
+def _ask(call: Callable[[], Any], address: str) -> Any:
+    return retrying(call, address, current_retries())
 
 
 @contextlib.contextmanager
@@ -123,7 +128,7 @@ def local_weights(address: str, checksum: str) -> Iterator[str]:
             try:
                 if local is None:
                     fs, remote = open_filesystem(address)
-                    fs.get_file(remote, path)
+                    _ask(lambda fs=fs, remote=remote: fs.get_file(remote, path), address)  # type: ignore[misc]
                 found = sha256_of(path)
             except Exception as error:  # stores raise exceptions of their own
                 if attempt == ATTEMPTS - 1 or isinstance(error, FileNotFoundError):

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from .. import remote
 from ..errors import RunError
 from .addresses import is_web, shown
 from .attempts import Broken, Patience, Refused, cause
@@ -77,14 +78,10 @@ def _fsspec_piece(url: str, sink: Sink, most: int, patience: Patience, display: 
 
 def open_filesystem(url: str) -> tuple[Any, str]:
     """The fsspec file system of a URL, and the path in it. Raises Refused if it needs a package that is not here."""
-    import fsspec
-
     try:
-        return fsspec.core.url_to_fs(url)
+        return remote.open_filesystem(url)
     except (ImportError, ValueError) as error:
-        extra = {'gs': 'gcp', 'gcs': 'gcp', 's3': 's3', 's3a': 's3'}.get(url.partition('://')[0])
-        cure = f": pip install 'stembeam[{extra}]'" if extra and isinstance(error, ImportError) else ''
-        raise Refused(f'{cause(error)}{cure}') from error
+        raise Refused(cause(error)) from error
 
 
 @contextlib.contextmanager
@@ -94,11 +91,11 @@ def store_errors() -> Iterator[None]:
         yield
     except (Broken, Refused, RunError):
         raise
-    except FileNotFoundError as error:
-        raise Refused('there is no such file', missing=True) from error
-    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
-        raise Refused(cause(error)) from error
-    except (OSError, TimeoutError) as error:
-        raise Broken(cause(error)) from error
     except Exception as error:  # stores raise exceptions of their own
-        raise Refused(cause(error)) from error
+        if remote.is_transient(error):
+            raise Broken(remote.told(error)) from error
+        if isinstance(error, FileNotFoundError):
+            raise Refused('there is no such file', missing=True) from error
+        if remote.is_forbidden(error) or isinstance(error, (IsADirectoryError, NotADirectoryError)):
+            raise Refused(cause(error)) from error
+        raise (Broken if isinstance(error, OSError) else Refused)(cause(error)) from error

@@ -6,8 +6,17 @@ import argparse
 from typing import Any
 
 from ..exit_status import OK, WITH_FAILURES
+from ..logs import configure
 from ..options import add_model_options
-from ..parsing import Parser, add_batch_size, add_run_options, asks_for_help, count, parse_with_beam, positive_seconds
+from ..parsing import (
+    Parser,
+    add_network_options,
+    add_run_options,
+    asks_for_help,
+    count,
+    parse_with_beam,
+    positive_seconds,
+)
 
 PROG = 'stembeam evaluate'
 
@@ -18,6 +27,7 @@ def main(arguments: list[str]) -> int:
         evaluate_parser().print_help()
         return OK
     options, beam_options = parse_evaluate(arguments)
+    configure(options.log_level, options.log_format)
 
     from ..evaluate import evaluate, summary  # heavy: after bad options had their say
 
@@ -73,7 +83,7 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     run = parser.add_argument_group('run')
     run.add_argument('--overwrite', action='store_true', help='score tracks again that are scored')
     add_run_options(run)
-    add_batch_size(run)
+    add_network_options(run)
 
 
 def _add_score_options(group: argparse._ArgumentGroup) -> None:

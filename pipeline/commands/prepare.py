@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from ..exit_status import OK, WITH_FAILURES
+from ..logs import configure
 from ..parsing import Parser, add_run_options, asks_for_help, count, names, parse_with_beam, positive_seconds, share
 
 PROG = 'stembeam prepare'
@@ -17,6 +18,7 @@ def main(arguments: list[str]) -> int:
         prepare_parser().print_help()
         return OK
     options, beam_options = parse_prepare(arguments)
+    configure(options.log_level, options.log_format)
 
     from ..prepare import prepare, summary  # heavy: after bad options had their say
 

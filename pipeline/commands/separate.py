@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..exit_status import OK, WITH_FAILURES
+from ..logs import configure
 from ..options import parse_separate, separate_parser
 from ..parsing import asks_for_help
 
@@ -13,9 +14,16 @@ def main(arguments: list[str]) -> int:
         separate_parser().print_help()
         return OK
     options, beam_options = parse_separate(arguments)
+    configure(options.log_level, options.log_format)
 
-    from ..launch import separate, summary  # heavy: after bad options had their say
+    from ..launch import dry_run, separate, summary  # heavy: after bad options had their say
 
+    if options.dry_run:
+        print(dry_run(options, beam_options))
+        return OK
     outcome = separate(options, beam_options)
+    if outcome is None:
+        print(f'the job is started; stembeam status {options.output} tells how far it is')
+        return OK
     print(summary(outcome, options))
     return WITH_FAILURES if outcome.failed else OK

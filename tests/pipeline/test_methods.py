@@ -19,12 +19,10 @@ from apache_beam.utils.shared import Shared
 
 from stembeam.model import separator
 from stembeam.model.errors import RunError
-from stembeam.model.method import Method
 from stembeam.model.separator import ChunkSeparator, Separator
 from stembeam.model.store import ModelFiles
 from stembeam.pipeline.exit_status import OK, WITH_FAILURES
 from stembeam.transforms import measuring, model_handler
-from stembeam.transforms.job import SPLEETER_METHOD
 
 from ..conftest import TINY, noise, write_model
 from ..transforms.audio_files import corrupt, write
@@ -56,10 +54,10 @@ def _loaded_once() -> Iterator[None]:
     loaded: dict[Any, ChunkSeparator] = {}
     load = separator.load_chunk_separator
 
-    def load_once(files: ModelFiles, batch_size: int = 1, method: Method = SPLEETER_METHOD) -> ChunkSeparator:
-        key = files.fingerprint, batch_size, method
+    def load_once(files: ModelFiles, *arguments: Any) -> ChunkSeparator:
+        key = files.fingerprint, *arguments
         if key not in loaded:
-            loaded[key] = load(files, batch_size, method)
+            loaded[key] = load(files, *arguments)
         return loaded[key]
 
     with pytest.MonkeyPatch.context() as patch:

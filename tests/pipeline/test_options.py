@@ -40,8 +40,24 @@ def test_defaults():
         'workers': None,
         'runner': None,
         'chunks_per_segment': None,
-        'batch_size': 1,
+        'batch_size': None,
+        'engine': 'tensorflow',
         'progress': True,
+        'log_format': 'text',
+        'log_level': 'warning',
+        'preset': None,
+        'dry_run': False,
+        'wait': True,
+        'accelerator': None,
+        'accelerator_on': 'inference',
+        'inference_ram': None,
+        'features_only': False,
+        'storage_options': None,
+        'storage_attempts': 12,
+        'storage_patience': 300.0,
+        'decode_timeout': 300.0,
+        'max_crashes': 3,
+        'allow_local_inputs': False,
     }
 
 
@@ -97,7 +113,33 @@ def test_every_option():
             '4',
             '--batch-size',
             '8',
+            '--engine',
+            'openvino',
             '--no-progress',
+            '--log-format',
+            'json',
+            '--log-level',
+            'debug',
+            '--dry-run',
+            '--no-wait',
+            '--accelerator',
+            'type:x;count:2',
+            '--accelerator-on',
+            'workers',
+            '--inference-ram',
+            '9GB',
+            '--features-only',
+            '--storage-options',
+            'o.json',
+            '--storage-attempts',
+            '7',
+            '--storage-patience',
+            '90',
+            '--decode-timeout',
+            '40',
+            '--max-crashes',
+            '2',
+            '--allow-local-inputs',
             'c',
         ]
     )
@@ -130,7 +172,23 @@ def test_every_option():
         'runner': 'FlinkRunner',
         'chunks_per_segment': 4,
         'batch_size': 8,
+        'engine': 'openvino',
         'progress': False,
+        'log_format': 'json',
+        'log_level': 'debug',
+        'preset': None,
+        'dry_run': True,
+        'wait': False,
+        'accelerator': 'type:x;count:2',
+        'accelerator_on': 'workers',
+        'inference_ram': '9GB',
+        'features_only': True,
+        'storage_options': 'o.json',
+        'storage_attempts': 7,
+        'storage_patience': 90.0,
+        'decode_timeout': 40.0,
+        'max_crashes': 2,
+        'allow_local_inputs': True,
     }
 
 
@@ -180,10 +238,12 @@ def test_where_names_collide_ours_win():
 
 
 def test_no_option_of_ours_ends_with_beam():
-    ours = [a for a in separate_parser()._actions if a.option_strings and a.dest not in {'help', *REFUSED}]
+    aside = {'help', 'preset', *REFUSED}  # a preset may hold Beam's
+    ours = [a for a in separate_parser()._actions if a.option_strings and a.dest not in aside]
+    values = {'overlap': '0.3', 'accelerator': 'type:x;count:1'}
     given = []
     for action in ours:
-        value = next(iter(action.choices)) if action.choices else '0.3' if action.dest == 'overlap' else '3'
+        value = next(iter(action.choices)) if action.choices else values.get(action.dest, '3')
         given += [action.option_strings[0], *([] if action.nargs == 0 else [value])]
     options, beam = parse_separate(given)
     assert beam == {}

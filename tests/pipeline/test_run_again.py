@@ -9,13 +9,13 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from stembeam.model import separator
-from stembeam.model.method import Method
 from stembeam.model.store import ModelFiles
 from stembeam.pipeline.exit_status import OK, WITH_FAILURES
 from stembeam.transforms.completion import record_path, write_record
@@ -29,13 +29,13 @@ from .runs import Run, files_below
 
 @pytest.fixture(scope='module', autouse=True)
 def _loaded_once() -> Iterator[None]:
-    loaded: dict[tuple[str, int, Method | None], separator.ChunkSeparator] = {}
+    loaded: dict[Any, separator.ChunkSeparator] = {}
     load = separator.load_chunk_separator
 
-    def load_once(files: ModelFiles, batch_size: int = 1, method: Method | None = None) -> separator.ChunkSeparator:
-        key = files.fingerprint, batch_size, method
+    def load_once(files: ModelFiles, *arguments: Any) -> separator.ChunkSeparator:
+        key = files.fingerprint, *arguments
         if key not in loaded:
-            loaded[key] = load(files, batch_size, method)
+            loaded[key] = load(files, *arguments)
         return loaded[key]
 
     with pytest.MonkeyPatch.context() as patch:

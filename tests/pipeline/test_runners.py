@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import apache_beam as beam
 import pytest
@@ -113,6 +114,21 @@ def test_dataflow():
     assert placement.options.view_as(WorkerOptions).num_workers == 7
 
 
+@pytest.mark.usefixtures('no_network')
+@pytest.mark.parametrize(
+    ('beam_options', 'streams'),
+    [
+        ({}, 1),
+        ({'number_of_worker_harness_threads': 20}, 1),  # of each of many processes
+        ({'number_of_worker_harness_threads': 20, 'experiments': ['no_use_multiple_sdk_containers']}, 20),
+        ({'experiments': ['no_use_multiple_sdk_containers']}, 1),
+    ],
+)
+def test_threads_of_the_one_process_of_a_worker_are_streams(beam_options, streams):
+    cloud = {'project': 'corpus-1', 'region': 'europe-west1', 'temp_location': 'gs://bucket/tmp'}
+    assert place('DataflowRunner', 4, {**cloud, **beam_options}).streams == streams
+
+
 def test_other_runners_are_passed_on():
     placement = place('FlinkRunner', 4, {'flink_master': 'localhost:8081'})
     assert (type(placement.runner).__name__, placement.is_local) == ('FlinkRunner', False)
@@ -133,3 +149,35 @@ def test_words_of_the_command_line_of_this_process_are_not_read(monkeypatch):
         options = place(name, 2, {}).options
         assert options.view_as(GoogleCloudOptions).project is None
         assert options.view_as(DirectOptions).direct_num_workers != 9
+
+
+class SlowText(str):
+    """Takes its time to be written."""
+
+
+class SlowCoder(beam.coders.Coder):
+    def encode(self, value: SlowText) -> bytes:
+        time.sleep(0.1)  # other threads have their turn
+        return value.encode()
+
+    def decode(self, encoded: bytes) -> SlowText:
+        return SlowText(encoded.decode())
+
+    def is_deterministic(self) -> bool:
+        return True
+
+
+def test_elements_arrive_whole_however_long_they_take_to_write(tmp_path):
+    """Beam's timer would send what there is in the middle of an element."""
+    beam.coders.registry.register_coder(SlowText, SlowCoder)
+    placement = place('local', 2, {})
+    texts = [f'text {number}' for number in range(30)]
+    with beam.Pipeline(runner=placement.runner, options=placement.options) as pipeline:
+        _ = (
+            pipeline
+            | beam.Create(texts)
+            | beam.Map(SlowText).with_output_types(SlowText)
+            | beam.Reshuffle()
+            | beam.Map(lambda text: (tmp_path / text).write_text(''))
+        )
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(texts)

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 import soundfile
@@ -61,7 +62,10 @@ def test_workers_elsewhere_read_the_model_from_the_output_folder(tmp_path, model
     expected = Separator.load(model).separate(*soundfile.read(song, dtype='float32'))
     root: Any = tmp_path / 'out' if out == 'disk' else f'memory://{tmp_path.name}/out'
     options = ['--format', 'wav-float', '--no-features', '--batch-size', '2']  # another batch, another loaded model
-    run = separate([str(song)], root, model, *options)
+    source = str(song) if out == 'disk' else f'memory://{tmp_path.name}/song.wav'  # where OUT is, inputs must be
+    if out == 'memory':
+        fsspec.filesystem('memory').pipe_file(f'{tmp_path.name}/song.wav', song.read_bytes())
+    run = separate([source], root, model, *options)
     assert run.status == OK
     (files,) = elsewhere
     assert files.weights.startswith(f'{root}/{STAGED}/')

@@ -106,6 +106,19 @@ def test_a_track_of_which_a_segment_failed_is_not_made(tmp_path, tiny_model):
     assert not (tmp_path / 'out' / parts[0].folder).exists()
 
 
+def test_a_track_that_is_assembled_twice(tmp_path, tiny_model):
+    """As a runner does that lost the answer; only a track that is complete may do without its parts."""
+    job = make_job(tmp_path / 'out', tiny_model, chunks_per_segment=1)
+    planned = plan(write_track(tmp_path / 'a.wav', SOUND), job)
+    parts = [write_part(s, job) for s in separate_by_chance(planned, job)[1]]
+    first = list(assemble_track(('a', parts), job))
+    assert list(assemble_track(('a', parts), job)) == first
+    assert first[0].is_new
+    next((tmp_path / 'out' / 'stems').rglob('*.wav')).unlink()
+    with pytest.raises(FileNotFoundError):
+        list(assemble_track(('a', parts), job))
+
+
 def test_assemble_tracks(tmp_path, tiny_model):
     job = make_job(tmp_path / 'out', tiny_model, chunks_per_segment=2)
     parts = []

@@ -15,6 +15,7 @@ from stembeam.transforms.decoding import decode_blocks
 from stembeam.transforms.probing import probe
 from stembeam.transforms.readers import BlockReader, SoundfileReader
 from stembeam.transforms.records import AudioInfo
+from stembeam.transforms.remote_files import RemoteFile
 
 from .audio_files import AV_KINDS, SOUNDFILE_KINDS, corrupt, cut, decode_with, noise, read_segment, write, write_video
 
@@ -337,13 +338,13 @@ def test_a_remote_track_is_downloaded_once_and_removed_when_others_need_the_room
     memory.pipe_file('/a', content)
     memory.pipe_file('/b', content)
     downloads = []
-    get_file = type(memory).get_file
+    download = RemoteFile.download
 
-    def get_and_count(*args, **options):
-        downloads.append(args[1])
-        return get_file(*args, **options)
+    def download_and_count(file, local):
+        downloads.append(file.uri.removeprefix('memory:/'))
+        download(file, local)
 
-    monkeypatch.setattr(type(memory), 'get_file', get_and_count)
+    monkeypatch.setattr(RemoteFile, 'download', download_and_count)
     infos = {name: probe(f'memory://{name}') for name in 'ab'}
 
     def read(name):

@@ -44,8 +44,10 @@ def test_trouble_with_one_element_is_one_row(caplog):
         ]
         assert_that(outputs.failures | beam.Map(tuple), equal_to(rows), label='failures')
     warnings = [record for record in caplog.records if record.name.startswith('stembeam')]
-    assert [record.getMessage() for record in warnings] == ['/music/odd.wav: unexpected error while decode']
-    assert warnings[0].exc_info is not None
+    (message,) = [record.getMessage() for record in warnings]
+    assert message.startswith('/music/odd.wav: unexpected error while decode\nTraceback')
+    assert message.rstrip().endswith("KeyError: 'rate'")
+    assert (warnings[0].track, warnings[0].stage) == ('id of odd', 'decode')
 
 
 def test_what_stops_the_run_passes_through():

@@ -12,7 +12,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from stembeam.model.errors import TrackError
 from stembeam.model.method import Method
 from stembeam.model.separator import Separator
-from stembeam.model.wiener import WienerFilter, WienerSums
+from stembeam.model.wiener_records import WienerFilter, WienerSums
 from stembeam.transforms.audio_records import DecodedSegment, MeasuredSegment
 from stembeam.transforms.measuring import MeasureTracks, MeasuringHandler, decode_unmeasured, make_filter, store_sums
 from stembeam.transforms.planning import is_long, split_track

@@ -190,3 +190,29 @@ def test_many_tracks_take_little_memory():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 40 * len(listed) * len(STEMS)  # the paths themselves take 70 bytes each
+
+
+@given(
+    st.lists(
+        st.sampled_from([*(f'{{{field}}}' for field in ('track', 'instrument', 'codec', 'filename', 'foldername'))])
+        | st.sampled_from(['/', '..', '.', '//', '../', ' ', '{{', '}}', '%2e', '%', '~'])
+        | st.text(max_size=3),
+        max_size=8,
+    ),
+    IDS,
+    IDS,
+)
+def test_no_pattern_that_is_accepted_leads_out(pieces, track_id, instrument):
+    pattern = ''.join(pieces)
+    try:
+        check_pattern(pattern)
+    except UsageError as error:
+        assert '\n' not in str(error)  # noqa: PT017  # that it may be refused is not what is tested
+        return
+    path = stem_path(pattern, track_id, instrument, 'wav')
+    parts = path.split('/')
+    assert not path.startswith('/')
+    assert not {'', '.', '..'} & set(parts)
+    assert posixpath.normpath(posixpath.join('/out', path)).startswith('/out/')
+    assert '\\' not in path
+    assert '\0' not in path

@@ -40,6 +40,7 @@ def complete(planned, job):
             'fingerprint': planned.fingerprint,
             'metadata': {},
             'files': {path: 5},
+            'finished': 1000.0,
         },
     )
     return path
@@ -99,6 +100,18 @@ def test_a_complete_track_is_skipped_until_something_changes(tmp_path, tiny_mode
     write_track(tmp_path / 'a.wav', noise(0.1, seed=1))  # as long as before
     os.utime(track.uri, (1, 1))
     plan(track, job)
+
+
+@pytest.mark.parametrize('overwrite', [False, True])
+def test_what_this_command_has_completed_before_it_was_started_again(tmp_path, tiny_model, overwrite):
+    track = write_track(tmp_path / 'a.wav', noise(0.1))
+    first = make_job(tmp_path / 'out', tiny_model)
+    complete(plan(track, first), first)
+    ours = make_job(tmp_path / 'out', tiny_model, overwrite=overwrite, since=1000.0)
+    assert list(plan_track(track, ours)) == [Completed('a', record_path('a'), is_new=True)]
+    assert Totals().plus(Completed('a', record_path('a'), is_new=True), ours) == Totals()
+    later = make_job(tmp_path / 'out', tiny_model, overwrite=overwrite, since=1000.5)
+    assert list(plan_track(track, later)) != list(plan_track(track, ours))
 
 
 def test_the_chosen_decoder_says_what_is_in_a_track(tmp_path, tiny_model):
