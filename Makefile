@@ -21,8 +21,8 @@ PEERS ?=
 # make flex-template: the pushed launcher image, and the bucket for the template.
 IMAGE ?=
 BUCKET ?=
-# Tests at a time.
-JOBS ?= 1
+# Tests at a time, each in a process of its own; 0: one after the other in this one.
+JOBS ?= 0
 # More options for stembeam (run), pytest (test, test-oldest) or the benchmark (bench).
 ARGS ?=
 

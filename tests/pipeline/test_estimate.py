@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,3 +166,11 @@ def test_a_broken_profile_is_named(tmp_path, capsys, change, message):
 def test_bad_usage(capsys, arguments, message):
     assert main(['estimate', *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_page_on_scaling_shows_what_the_command_says(capsys):
+    page = Path(__file__).resolve().parents[2] / 'docs/scaling.md'
+    if not page.exists():
+        pytest.skip('the tests run away from the source tree')
+    assert main(['estimate', '--tracks', '1000,100000,10000000']) == 0
+    assert capsys.readouterr().out in page.read_text(encoding='utf-8')

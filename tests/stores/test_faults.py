@@ -73,7 +73,8 @@ def test_reading_goes_on_where_it_broke(store: Store, monkeypatch: pytest.Monkey
         assert source.read(200_000) == content[110:200_110]
     wanted = -(-200_110 // (1 << 16))
     about = 2 if store.protocol == 'gs' else 0  # there the size is asked for with GET, too
-    assert store.proxy.count('^GET') == wanted + 2 + about
+    # aiohttp may ask once more by itself when a connection that it kept is gone
+    assert store.proxy.count('^GET') - (wanted + 2 + about) in range(3)
 
 
 def test_a_store_that_stays_away_stops_the_run(store: Store):
@@ -90,7 +91,7 @@ def test_a_store_that_stays_away_stops_the_run(store: Store):
 
 def test_a_server_that_falls_silent_is_asked_again(store: Store):
     aiohttp = pytest.importorskip('aiohttp')
-    store.proxy.stall_seconds = 4
+    store.proxy.stall_seconds = 10
     patience = (
         {'config_kwargs': {'read_timeout': 1}}
         if store.protocol == 's3'
