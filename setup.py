@@ -88,6 +88,7 @@ setup(
         # go with Beam's Google packages.
         'stores': [
             'stembeam[gcp,s3,openvino]',
+            'aiobotocore[boto3]>=2.19',  # what moto uses, at the version that s3fs goes with
             'moto[s3]>=5.0',
             'flask>=3.0',
             'flask-cors>=4.0',

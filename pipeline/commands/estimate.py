@@ -42,7 +42,7 @@ def estimate_parser() -> argparse.ArgumentParser:
     )
     add('--machines', type=count, metavar='N', help="so many machines (default: the profile's)")
     add('--model', default='4stems', metavar='MODEL', help='whose networks are counted (default: 4stems)')
-    add('--format', default='flac', metavar='FORMAT', help='of the stems: wav, flac or mp3 (default: flac)')
+    add('--format', default='flac', metavar='FORMAT', help='of the stems: wav or flac (default: flac)')
     add('--features', action=argparse.BooleanOptionalAction, default=True, help='with features (default: yes)')
     add('--prices', metavar='FILE', help='JSON file of your prices, in the form of configs/costs/prices.json')
     add('--costs', metavar='FILE', help='JSON file of stage costs, in the form of configs/costs/measured.json')
