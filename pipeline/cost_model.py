@@ -85,13 +85,11 @@ def _stage_ms(work: Work, profile: Profile, costs: StageCosts) -> dict[str, floa
     cores = profile.cores * (costs.worker_efficiency if profile.cores > 1 else 1.0)
     slower = costs.core_gflops / core / cores
     flop = flop_per_second(work.config)
-    stages = {
-        'decode': costs.decode_ms * slower,
-        'transforms': costs.transforms_ms * stems / TRANSFORMED_STEMS * slower,
-    }
+    stages = {'decode': costs.decode_ms * slower}
     if profile.gpu is None:
+        stages['transforms'] = costs.transforms_ms * stems / TRANSFORMED_STEMS * slower
         stages['networks'] = flop / (core * 1e9 * costs.network_share) / cores * 1000
-    else:
+    else:  # transforms and masks are done there, too, in a small part of the networks' time
         stages['networks (GPU)'] = flop / (profile.gpu.tflops * 1e12 * profile.gpu.share) * 1000
     if work.features:
         stages['features'] = (stems + MIXTURE) * costs.features_ms * slower
