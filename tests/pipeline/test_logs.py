@@ -99,6 +99,7 @@ def test_what_gives_access_is_hidden_and_nothing_else(text, safe):
 
 def test_a_run_tells_no_secret(tmp_path, tiny_model, capfd):
     """Neither on its streams nor in run.json; the tables name inputs as the listing does."""
+    pytest.importorskip('aiohttp')
     secrets = ('hunter2', 'f00dcafe')
     listing = tmp_path / 'songs.txt'
     address = 'https://me:hunter2@127.0.0.1:9/a.wav?X-Amz-Signature=f00dcafe'

@@ -127,6 +127,7 @@ def test_the_row_is_named():
 
 
 def test_a_local_listing_is_trusted(tmp_path: Path):
+    pytest.importorskip('aiohttp')
     (tmp_path / 'l.txt').write_text('/music/a.mp3\nhttp://localhost/b.mp3\n')
     listing = read_listing([str(tmp_path / 'l.txt')])
     assert len(listing.tracks) == 2
@@ -173,6 +174,7 @@ def read(url: str) -> bytes:
 
 
 def test_names_and_links_that_lead_here_are_caught_when_the_connection_is_made(server: int, monkeypatch):
+    pytest.importorskip('aiohttp')
     resolve = socket.getaddrinfo
 
     def all_names_are_here(host, *arguments, **options):
