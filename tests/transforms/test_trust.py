@@ -118,6 +118,7 @@ def test_whatever_a_row_holds_the_answer_is_yes_or_one_line(text: str):
 
 
 def test_the_row_is_named():
+    pytest.importorskip('aiohttp')
     memory = fsspec.filesystem('memory')
     memory.pipe('/lists/l.txt', b'a.mp3\nhttps://example.org/b.mp3\nfile:///etc/passwd\n')
     with pytest.raises(UsageError, match=r'memory://lists/l.txt, line 3: /etc/passwd is a file of the machine'):
