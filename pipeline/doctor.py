@@ -24,10 +24,11 @@ VERSIONS, CODECS, MODELS, SELF_TEST = 'versions', 'codecs', 'models', 'self test
 
 PACKAGE = 'stembeam'
 SHOWN = ('apache-beam', 'tensorflow', 'keras', 'numpy', 'scipy', 'soundfile', 'av', 'soxr', 'pyarrow', 'fsspec')
-FOR_DEVELOPERS = ('test', 'lint')  # extras that nobody needs to run
+FOR_DEVELOPERS = ('test', 'lint', 'stores')  # extras that nobody needs to run
 # Package -> one that does instead of it.
 STANDS_IN = {'tensorflow': 'tensorflow-cpu'}
 
+MOST_NAMED = 2  # of what an extra lacks
 REINSTALL = 'install stembeam again in a new environment'
 
 TONE_HZ, TONE_SECONDS = 440.0, 0.25
@@ -89,10 +90,15 @@ def check_versions() -> Section:
     for need in missing.pop('', []):
         section.add_problem(need, f'package {PACKAGE}', f"pip install '{need.partition(' is ')[0]}'")
     section.facts['extras'] = {
-        extra: 'complete' if not needs else f'lacks {" and ".join(need.partition(" is ")[0] for need in needs)}'
+        extra: 'complete' if not needs else f'lacks {_listed([need.partition(" is ")[0] for need in needs])}'
         for extra, needs in missing.items()
     }
     return section
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - MOST_NAMED
+    return ' and '.join(names if more <= 0 else [*names[:MOST_NAMED], f'{more} more'])
 
 
 def _native_versions(section: Section) -> dict[str, str]:
