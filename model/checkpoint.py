@@ -212,11 +212,11 @@ def _first_line(error: BaseException) -> str:
     return str(error).strip().split('\n')[0]
 
 
-def write_npz(path: str, weights: Mapping[str, np.ndarray], dtype: type[np.floating] = np.float32) -> None:
-    """Write weights under Spleeter's names, the file appearing whole or not at all; float16 halves its size."""
+def write_npz(path: str, weights: Mapping[str, np.ndarray]) -> None:
+    """Write weights under Spleeter's names as they are, float32 or float16; the file appears whole or not at all."""
     temporary = f'{path}.{os.getpid()}.tmp'
     with open(temporary, 'wb') as file:
-        np.savez_compressed(file, **{name: np.asarray(value, dtype) for name, value in weights.items()})  # type: ignore[arg-type]
+        np.savez_compressed(file, **weights)  # type: ignore[arg-type]
     os.replace(temporary, path)
 
 

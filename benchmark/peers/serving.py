@@ -40,6 +40,28 @@ def serve(prepare: Callable[[dict[str, Any]], Callable[[dict[str, Any]], dict[st
         raise
 
 
+def serve_tracks(prepare: Callable[[dict[str, Any]], Callable[[str], None]]) -> None:
+    """Answer tasks with the seconds that each of their 'tracks' took.
+
+    Args:
+      prepare: from the configuration to the function that separates a track; it is warmed up with 'warm_up' of the
+        configuration.
+    """
+
+    def warmed_up(config: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        separate = prepare(config)
+
+        def seconds(path: str) -> float:
+            began = time.perf_counter()
+            separate(path)
+            return time.perf_counter() - began
+
+        seconds(config['warm_up'])
+        return lambda task: {'seconds': [seconds(path) for path in task['tracks']]}
+
+    serve(warmed_up)
+
+
 def timed(function: Callable[[], Any], streams: int = 1) -> dict[str, Any]:
     """Call a function in `streams` threads at the same time.
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
 from .onnx_unet import write_onnx
-from .serving import serve
+from .serving import serve_tracks
 
 STEMS = ('vocals', 'accompaniment')
 
 
-def prepare(config: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def prepare(config: dict[str, Any]) -> Callable[[str], None]:
     """`config`: the weights (.npz), threads, a track for warming up, and where stems and networks go."""
     import numpy as np
     import sherpa_onnx
@@ -37,18 +36,8 @@ def prepare(config: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]
             name = f'{os.path.splitext(os.path.basename(path))[0]}-{stem}.flac'
             soundfile.write(os.path.join(config['output'], name), np.asarray(made.data).T, found.sample_rate)
 
-    separate(config['warm_up'])
-
-    def measure(task: dict[str, Any]) -> dict[str, Any]:
-        seconds = []
-        for path in task['tracks']:
-            began = time.perf_counter()
-            separate(path)
-            seconds.append(time.perf_counter() - began)
-        return {'seconds': seconds}
-
-    return measure
+    return separate
 
 
 if __name__ == '__main__':
-    serve(prepare)
+    serve_tracks(prepare)

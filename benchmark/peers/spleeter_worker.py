@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
-from .serving import serve
+from .serving import serve_tracks
 
 
-def prepare(config: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def prepare(config: dict[str, Any]) -> Callable[[str], None]:
     """`config`: the model's JSON file, 'object' or 'session', a track for warming up, and where stems go."""
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     from spleeter.audio.adapter import AudioAdapter
@@ -37,18 +36,8 @@ def prepare(config: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]
             stems = session.run(outputs, feed_dict=feed)
             separator.save_to_file(stems, path, config['output'], codec='flac', audio_adapter=adapter)
 
-    separate(config['warm_up'])
-
-    def measure(task: dict[str, Any]) -> dict[str, Any]:
-        seconds = []
-        for path in task['tracks']:
-            began = time.perf_counter()
-            separate(path)
-            seconds.append(time.perf_counter() - began)
-        return {'seconds': seconds}
-
-    return measure
+    return separate
 
 
 if __name__ == '__main__':
-    serve(prepare)
+    serve_tracks(prepare)

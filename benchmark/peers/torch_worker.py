@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
-from .serving import serve
+from .serving import serve_tracks
 
 STEMS = ('drums', 'bass', 'other', 'vocals')
 
 
-def prepare(config: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def prepare(config: dict[str, Any]) -> Callable[[str], None]:
     """`config`: 'open-unmix' or 'HTDemucs', threads, a track for warming up, and where stems go."""
     import soundfile
     import torch
@@ -30,17 +29,7 @@ def prepare(config: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]
             output = os.path.splitext(os.path.basename(path))[0] + '-' + name + '.flac'
             soundfile.write(os.path.join(config['output'], output), stem.numpy().T, rate)
 
-    separate(config['warm_up'])
-
-    def measure(task: dict[str, Any]) -> dict[str, Any]:
-        seconds = []
-        for path in task['tracks']:
-            began = time.perf_counter()
-            separate(path)
-            seconds.append(time.perf_counter() - began)
-        return {'seconds': seconds}
-
-    return measure
+    return separate
 
 
 def open_unmix() -> Callable[[Any], Any]:
@@ -61,4 +50,4 @@ def htdemucs() -> Callable[[Any], Any]:
 
 
 if __name__ == '__main__':
-    serve(prepare)
+    serve_tracks(prepare)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint import WEIGHTS_FILE
+from ..checkpoint import WEIGHTS_FILE, write_npz
 from ..configuration import ModelConfig
 
 CONFIG_FILE, ORIGIN_FILE = 'config.json', 'training.json'
@@ -39,15 +39,11 @@ def write_model(folder: str, config: ModelConfig, weights: Mapping[str, np.ndarr
     # model_dir is the folder of the JSON file itself, so that the file can be given as the model too.
     document = dataclasses.replace(config, model_dir='.').to_json()
     write_text(os.path.join(folder, CONFIG_FILE), json.dumps(document, indent=2) + '\n')
-    path = os.path.join(folder, WEIGHTS_FILE)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    with open(temporary, 'wb') as file:
-        arrays = {
-            name: np.asarray(value, np.float32 if name.startswith('batch_normalization') else stored)
-            for name, value in weights.items()
-        }
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    os.replace(temporary, path)
+    arrays = {
+        name: np.asarray(value, np.float32 if name.startswith('batch_normalization') else stored)
+        for name, value in weights.items()
+    }
+    write_npz(os.path.join(folder, WEIGHTS_FILE), arrays)
 
 
 def write_origin(folder: str, origin: Mapping[str, Any]) -> None:

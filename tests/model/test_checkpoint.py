@@ -132,7 +132,7 @@ def test_npz_weights_round_trip_and_float16_halves_the_precision_only(tmp_path: 
     write_npz(path, weights)
     for name, value in read_weights(TINY, path).items():
         np.testing.assert_array_equal(value, weights[name])
-    write_npz(path, weights, np.float16)
+    write_npz(path, {name: value.astype(np.float16) for name, value in weights.items()})
     for name, value in read_weights(TINY, path).items():
         assert value.dtype == np.float32
         np.testing.assert_allclose(value, weights[name], rtol=1e-3, atol=1e-6)

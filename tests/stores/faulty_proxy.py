@@ -58,87 +58,91 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
+    def __init__(self, target: str) -> None:
+        super().__init__(('127.0.0.1', 0), _Handler)
+        self.target = target.removeprefix('http://')
+        self.proxy = Proxy(f'http://127.0.0.1:{self.server_port}')
+
     def handle_error(self, request, client_address):
         """Clients go away: that is what is tested."""
 
 
-def start_proxy(target: str) -> tuple[Proxy, _Server]:
-    host, _, port = target.removeprefix('http://').partition(':')
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = 'HTTP/1.1'
+    disable_nagle_algorithm = True
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = 'HTTP/1.1'
-        disable_nagle_algorithm = True
+    def log_message(self, *arguments):
+        pass
 
-        def log_message(self, *arguments):
-            pass
+    def _serve(self):
+        length = int(self.headers.get('Content-Length') or 0)
+        body = self.rfile.read(length) if length else self._chunked_body()
+        kind = self.server.proxy.fault_of(f'{self.command} {self.path}')
+        if kind == 'reset':
+            self._reset()
+        elif kind == 'stall':
+            time.sleep(self.server.proxy.stall_seconds)
+            self._reset()
+        elif kind is not None and kind.isdigit():
+            self._answer(int(kind), {'Content-Type': 'text/plain'}, b'injected')
+        else:
+            self._pass_on(body, is_cut=kind == 'cut')
 
-        def _serve(self):
-            length = int(self.headers.get('Content-Length') or 0)
-            body = self.rfile.read(length) if length else self._chunked_body()
-            kind = proxy.fault_of(f'{self.command} {self.path}')
-            if kind == 'reset':
-                self._reset()
-            elif kind == 'stall':
-                time.sleep(proxy.stall_seconds)
-                self._reset()
-            elif kind is not None and kind.isdigit():
-                self._answer(int(kind), {'Content-Type': 'text/plain'}, b'injected')
-            else:
-                self._pass_on(body, is_cut=kind == 'cut')
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do_PATCH = _serve
 
-        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do_PATCH = _serve
-
-        def _chunked_body(self):
-            if 'chunked' not in self.headers.get('Transfer-Encoding', ''):
-                return b''
-            parts = []
-            while size := int(self.rfile.readline().split(b';')[0], 16):
-                parts.append(self.rfile.read(size))
-                self.rfile.readline()
+    def _chunked_body(self):
+        if 'chunked' not in self.headers.get('Transfer-Encoding', ''):
+            return b''
+        parts = []
+        while size := int(self.rfile.readline().split(b';')[0], 16):
+            parts.append(self.rfile.read(size))
             self.rfile.readline()
-            return b''.join(parts)
+        self.rfile.readline()
+        return b''.join(parts)
 
-        def _pass_on(self, body, is_cut):
-            connection = http.client.HTTPConnection(host, int(port), timeout=60)
-            headers = {name: value for name, value in self.headers.items() if name.lower() != 'transfer-encoding'}
-            if body:
-                headers['Content-Length'] = str(len(body))
-            connection.request(self.command, self.path, body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
-            kept = {n: v for n, v in answer.getheaders() if n.lower() not in ('transfer-encoding', 'connection')}
-            connection.close()
-            if is_cut:
-                self.send_response_only(answer.status)
-                self.send_header('Content-Length', str(len(content)))
-                self.end_headers()
-                self.wfile.write(content[: len(content) // 2])
-                self.wfile.flush()
-                self._reset()
-            else:
-                self._answer(answer.status, kept, content)
-
-        def _answer(self, status, headers, content):
-            self.send_response_only(status)
-            is_head = self.command == 'HEAD'
-            for name, value in headers.items():
-                if name.lower() != 'content-length' or is_head:
-                    self.send_header(name, value)
-            if not is_head:
-                self.send_header('Content-Length', str(len(content)))
-            elif 'content-length' not in {name.lower() for name in headers}:
-                self.send_header('Content-Length', '0')
+    def _pass_on(self, body, is_cut):
+        connection = http.client.HTTPConnection(self.server.target, timeout=60)
+        headers = {name: value for name, value in self.headers.items() if name.lower() != 'transfer-encoding'}
+        if body:
+            headers['Content-Length'] = str(len(body))
+        connection.request(self.command, self.path, body, headers)
+        answer = connection.getresponse()
+        content = answer.read()
+        kept = {n: v for n, v in answer.getheaders() if n.lower() not in ('transfer-encoding', 'connection')}
+        connection.close()
+        if is_cut:
+            self.send_response_only(answer.status)
+            self.send_header('Content-Length', str(len(content)))
             self.end_headers()
-            if not is_head:
-                self.wfile.write(content)
+            self.wfile.write(content[: len(content) // 2])
+            self.wfile.flush()
+            self._reset()
+        else:
+            self._answer(answer.status, kept, content)
 
-        def _reset(self):
-            self.close_connection = True
-            # Lingering for no time at all: what is sent is a reset, not an orderly end.
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
-            self.connection.close()
+    def _answer(self, status, headers, content):
+        self.send_response_only(status)
+        is_head = self.command == 'HEAD'
+        for name, value in headers.items():
+            if name.lower() != 'content-length' or is_head:
+                self.send_header(name, value)
+        if not is_head:
+            self.send_header('Content-Length', str(len(content)))
+        elif 'content-length' not in {name.lower() for name in headers}:
+            self.send_header('Content-Length', '0')
+        self.end_headers()
+        if not is_head:
+            self.wfile.write(content)
 
-    server = _Server(('127.0.0.1', 0), Handler)
-    proxy = Proxy(f'http://127.0.0.1:{server.server_address[1]}')
+    def _reset(self):
+        self.close_connection = True
+        # Lingering for no time at all: what is sent is a reset, not an orderly end.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        self.connection.close()
+
+
+def start_proxy(target: str) -> tuple[Proxy, _Server]:
+    server = _Server(target)
     threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.05}, daemon=True).start()
-    return proxy, server
+    return server.proxy, server

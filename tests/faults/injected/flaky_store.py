@@ -8,7 +8,7 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-WRITES_BEFORE, OUTAGE_SECONDS = 250, 5.0
+WRITES_BEFORE, OUTAGE_SECONDS = 250, 2.0
 
 
 class FlakyStore(LocalFileSystem):
