@@ -44,6 +44,7 @@ setup(
         'scipy>=1.13.0,<2',
         'pyarrow>=16.1.0',
         'fsspec>=2024.6.0',
+        'aiohttp>=3.9.0,<4',  # https:// inputs: fsspec's driver for the web
         'soundfile>=0.13.0,<1',  # compression levels and bit rates
         'av>=17.1.0,<19',  # FFmpeg before 8.1 plays the encoder's delay in Matroska; PyAV 19 opens files differently
         'soxr>=0.5.0,<2',

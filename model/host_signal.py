@@ -9,7 +9,8 @@ SciPy's transforms compute in single precision, several rows per instruction, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -19,6 +20,9 @@ from .configuration import ModelConfig
 from .method import MASK_EPSILON, Method
 from .windows import hann, overlap_gain
 
+# Samples far beyond full scale overflow here, as they do in the networks without a word. Whoever takes the stems looks
+# for NaN and infinity and says of which track (transforms/writing.py, measuring.py): a warning could not.
+LET_OVERFLOW: Mapping[str, Any] = {'over': 'ignore', 'invalid': 'ignore'}
 BLOCK_BYTES = 2**19  # of the frames that are transformed at a time: half of a usual second-level cache
 
 
@@ -59,9 +63,10 @@ class HostSignal:
         windows = np.lib.stride_tricks.sliding_window_view(wave, config.frame_length, axis=0)
         frames = windows[:: config.frame_step].transpose(0, 2, 1)  # a view: (T, frame_length, channels)
         spectra = np.empty((config.frames, self.spectrum_bins, config.channels), np.complex64)
-        for rows in self._blocks():
-            spectra[rows] = scipy.fft.rfft(frames[rows] * self._analysis, axis=1, overwrite_x=True)
-            np.absolute(spectra[rows, : config.bins], out=magnitude[rows])
+        with np.errstate(**LET_OVERFLOW):
+            for rows in self._blocks():
+                spectra[rows] = scipy.fft.rfft(frames[rows] * self._analysis, axis=1, overwrite_x=True)
+                np.absolute(spectra[rows, : config.bins], out=magnitude[rows])
         return spectra
 
     def add_stems(self, spectra: np.ndarray, estimates: Sequence[np.ndarray], stems: np.ndarray) -> None:
@@ -73,17 +78,18 @@ class HostSignal:
           stems: float32 (outputs, span, channels), every output contiguous: added to.
         """
         scratch = np.zeros_like(spectra[next(self._blocks())])
-        for rows in self._blocks():
-            mixture = spectra[rows] if self._weights is None else spectra[rows] * self._weights[rows]
-            stem = scratch[: len(mixture)]
-            rest = mixture.copy() if self._has_residual else None
-            for output, mask in enumerate(self._masks([estimate[rows] for estimate in estimates])):
-                self._masked(mixture, mask, stem)
+        with np.errstate(**LET_OVERFLOW):
+            for rows in self._blocks():
+                mixture = spectra[rows] if self._weights is None else spectra[rows] * self._weights[rows]
+                stem = scratch[: len(mixture)]
+                rest = mixture.copy() if self._has_residual else None
+                for output, mask in enumerate(self._masks([estimate[rows] for estimate in estimates])):
+                    self._masked(mixture, mask, stem)
+                    if rest is not None:
+                        rest -= stem
+                    self._add_frames(stem, stems[output], rows)
                 if rest is not None:
-                    rest -= stem
-                self._add_frames(stem, stems[output], rows)
-            if rest is not None:
-                self._add_frames(rest, stems[-1], rows)
+                    self._add_frames(rest, stems[-1], rows)
 
     def _masks(self, estimates: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         """The masks of the chosen stems for the bins that the networks see, one after the other: see `masks.py`."""

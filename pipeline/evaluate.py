@@ -13,11 +13,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+from apache_beam.runners.runner import PipelineResult
 
 from ..model.engine_choice import check_engine
 from ..model.errors import RunError, UsageError
 from ..model.evaluation.scores import load_museval
 from ..model.evaluation.tables import Table
+from ..model.hiding import without_secrets
 from ..model.method import Method
 from ..model.store import DEFAULT_MODEL, stage_model
 from ..transforms.addresses import shown, to_uri
@@ -31,11 +33,12 @@ from .checks import find_model
 from .clock import clock
 from .evaluate_report import FIGURE, SCORES, TABLE_MARKDOWN, TABLE_TEXT, write_json, write_report
 from .evaluate_tracks import Plan, find_estimates, list_tracks, make_plan
-from .execution import execute
+from .execution import all_retries, execute
 from .launch import MODELS, RUN_FILE, hide_secrets, now, versions
 from .options import method_of
 from .progress import Progress
 from .runners import Placement, available_cores, place
+from .stores import RetryCount, counted_retries, guard_web_for, put_in_force, retries_told
 
 FAILURES = 'failures.jsonl'
 REASONS_SHOWN = 5
@@ -52,6 +55,7 @@ class Outcome:
     skipped: int
     failures: tuple[Failure, ...]
     elapsed: float  # seconds
+    store_retries: int | None  # requests to stores that were made again; None: the runner does not tell
 
 
 def evaluate(options: argparse.Namespace, beam_options: dict[str, Any]) -> Outcome:
@@ -61,8 +65,15 @@ def evaluate(options: argparse.Namespace, beam_options: dict[str, Any]) -> Outco
       UsageError: before anything is done.
       RunError: the run could not go on; scored tracks are kept.
     """
-    began = time.time()
+    put_in_force(options)
+    guard_web_for([*options.inputs, options.data, options.estimates, options.output], options.allow_local_inputs)
     placement = place(options.runner, options.workers or available_cores(), beam_options)
+    with counted_retries(placement.is_local) as retries:
+        return _evaluate(options, placement, retries)
+
+
+def _evaluate(options: argparse.Namespace, placement: Placement, retries: RetryCount) -> Outcome:
+    began = time.time()
     job = make_job(options, placement.streams)
     tracks = list_tracks(options)
     estimates = None if options.estimates is None else find_estimates(options.estimates, tracks)
@@ -74,14 +85,28 @@ def evaluate(options: argparse.Namespace, beam_options: dict[str, Any]) -> Outco
     run = _describe(job, options, tracks)
     write_json(job.storage, RUN_FILE, run)
     plan = make_plan(tracks, estimates, job, options.overwrite)
-    failures = sorted([*plan.failures, *_score(plan, job, placement, options)], key=lambda f: f.track_id)
+    result = _score(plan, job, placement, options)
+    failures = sorted([*plan.failures, *_read_failures(plan, job)], key=lambda f: f.track_id)
     rows = [{key: printable(value) for key, value in failure._asdict().items()} for failure in failures]
     job.storage.write_bytes(FAILURES, ''.join(json.dumps(row) + '\n' for row in rows).encode())
     failed = {failure.track_id for failure in failures}
     scored = [track_id for track in tracks if (track_id := id_of(track)) not in failed]
     table = write_report(scored, job, options)
-    outcome = Outcome(table, len(scored) - len(plan.complete), len(plan.complete), tuple(failures), time.time() - began)
-    counts = {'done': outcome.done, 'skipped': outcome.skipped, 'failed': len(failures), 'elapsed': outcome.elapsed}
+    outcome = Outcome(
+        table=table,
+        done=len(scored) - len(plan.complete),
+        skipped=len(plan.complete),
+        failures=tuple(failures),
+        elapsed=time.time() - began,
+        store_retries=all_retries(retries, result, placement.is_local),
+    )
+    counts = {
+        'done': outcome.done,
+        'skipped': outcome.skipped,
+        'failed': len(failures),
+        'elapsed': outcome.elapsed,
+        'store_retries': outcome.store_retries,
+    }
     write_json(job.storage, RUN_FILE, {**run, **counts, 'finished': now()})
     return outcome
 
@@ -132,10 +157,10 @@ def _check_packages() -> None:
             raise UsageError(f"{package} is not installed: run pip install 'stembeam[evaluate]'")
 
 
-def _score(plan: Plan, job: EvaluateJob, placement: Placement, options: argparse.Namespace) -> list[Failure]:
-    """Run the pipeline; returns the failures."""
+def _score(plan: Plan, job: EvaluateJob, placement: Placement, options: argparse.Namespace) -> PipelineResult | None:
+    """Run the pipeline, if there is anything to do."""
     if not plan.todo:
-        return []
+        return None
     job.storage.remove(_RUN_FAILURES)
     pipeline = beam.Pipeline(runner=placement.runner, options=placement.options)
     scored = pipeline | 'Tracks' >> beam.Create(plan.todo) | 'ScoreTracks' >> ScoreTracks(job)
@@ -148,9 +173,14 @@ def _score(plan: Plan, job: EvaluateJob, placement: Placement, options: argparse
     )
     if options.progress:
         with Progress(_Watch(job.storage, plan), job.storage.is_local):
-            execute(pipeline)
-    else:
-        execute(pipeline)
+            return execute(pipeline)
+    return execute(pipeline)
+
+
+def _read_failures(plan: Plan, job: EvaluateJob) -> list[Failure]:
+    """What the pipeline could not score. Raises RunError if it lost a track."""
+    if not plan.todo:
+        return []
     lines = job.storage.read_bytes(_RUN_FAILURES).splitlines()
     job.storage.remove(_RUN_FAILURES)
     failures = [Failure(**json.loads(line)) for line in lines]
@@ -211,7 +241,7 @@ def _describe(job: EvaluateJob, options: argparse.Namespace, tracks: Sequence[Da
 
 def summary(outcome: Outcome, options: argparse.Namespace) -> str:
     """The table and a few lines for people, at the end of a run."""
-    out = options.output.rstrip('/')
+    out = without_secrets(options.output.rstrip('/'))
     lines = [outcome.table.text()] if outcome.table else []
     lines.append(
         f'done {outcome.done}, skipped {outcome.skipped} (scored already), failed {len(outcome.failures)}: '
@@ -223,6 +253,7 @@ def summary(outcome: Outcome, options: argparse.Namespace) -> str:
             f'picture    {out}/{FIGURE}',
             f"tracks     {out}/tracks (museval's JSON; mixture as estimate: {out}/mixture), {out}/frames/**/*.parquet",
         ]
+    lines += retries_told(outcome.store_retries)
     if outcome.failures:
         lines.append(f'failures   {out}/{FAILURES}')
         lines += [f'  {failure.reason}' for failure in outcome.failures[:REASONS_SHOWN]]

@@ -38,10 +38,10 @@ def list_tracks(options: argparse.Namespace) -> list[DatasetTrack]:
     """The tracks to score: of the subset that is asked for, else of `test` if there is one, else all."""
     address = options.inputs[0]
     if options.subset is None or options.subset == ALL:
-        tracks = list_dataset(address, None, options.data)
+        tracks = list_dataset(address, None, options.data, options.allow_local_inputs)
         tests = [track for track in tracks if track.subset == TEST]
         return tests if tests and options.subset is None else tracks
-    return list_dataset(address, options.subset, options.data)
+    return list_dataset(address, options.subset, options.data, options.allow_local_inputs)
 
 
 def find_estimates(folder: str, tracks: Sequence[DatasetTrack]) -> dict[str, dict[str, StemSource]]:

@@ -16,16 +16,23 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import apache_beam as beam
+from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.local_job_service import SubprocessSdkWorker
+from apache_beam.runners.runner import PipelineResult
 
 from ..model.errors import RunError
+from ..transforms.metrics import NAMESPACE, STORE_RETRIES
 from ..transforms.watchdog import HUNG
 from .logs import TextFormatter
+from .stores import RetryCount
+
+T = TypeVar('T')
 
 
 class WorkerDied(RunError):
@@ -48,8 +55,11 @@ class WorkerDied(RunError):
         )
 
 
-def execute(pipeline: beam.Pipeline, wait: bool = True) -> None:
+def execute(pipeline: beam.Pipeline, wait: bool = True) -> PipelineResult:
     """Run a pipeline to its end, or only start it, where that is elsewhere and nobody waits.
+
+    Returns:
+      What Beam says of it.
 
     Raises:
       WorkerDied: a worker process did.
@@ -57,9 +67,16 @@ def execute(pipeline: beam.Pipeline, wait: bool = True) -> None:
       Exception: any other error that no step has made a Failure of; what Beam says of it is on standard error.
     """
     deaths.clear()
+
+    def run() -> PipelineResult:
+        result = pipeline.run()
+        if wait:
+            result.wait_until_finish()
+        return result
+
     with _messages_held_back():
         try:
-            _in_a_thread(lambda: pipeline.run().wait_until_finish() if wait else pipeline.run())
+            return _in_a_thread(run)
         except Exception as error:
             # Runners hand worker errors on as text or with text added; a RunError in it is what the user has to know.
             if deaths:
@@ -70,13 +87,31 @@ def execute(pipeline: beam.Pipeline, wait: bool = True) -> None:
             raise
 
 
-def _in_a_thread(function: Callable[[], object]) -> None:
+def all_retries(here: RetryCount, result: PipelineResult | None, is_local: bool) -> int | None:
+    """How many requests to stores a run has made again, here and in its workers; None if its runner does not say.
+
+    Args:
+      here: see `counted_retries`.
+      result: None if there was nothing to run.
+      is_local: see Placement.
+    """
+    if result is None or is_local:
+        return here()
+    try:
+        found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE).with_name(STORE_RETRIES))
+    except NotImplementedError:
+        return None
+    return here() + sum(counter.result or 0 for counter in found['counters'])
+
+
+def _in_a_thread(function: Callable[[], T]) -> T:
     """Call a function while the main thread does nothing but wait, so that Ctrl-C ends the waiting and nothing else."""
+    results: list[T] = []
     errors: list[BaseException] = []
 
     def call() -> None:
         try:
-            function()
+            results.append(function())
         except BaseException as error:  # raised again below
             errors.append(error)
 
@@ -85,6 +120,7 @@ def _in_a_thread(function: Callable[[], object]) -> None:
     thread.join()
     if errors:
         raise errors[0]
+    return results[0]
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ from .parsing import (
     share,
 )
 from .presets import find_preset, preset_names
-from .stores import add_storage_options
+from .stores import add_storage_options, add_trust_option
 
 
 def add_separate_options(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,9 @@ def add_separate_options(parser: argparse.ArgumentParser) -> None:
     _add_stem_options(parser.add_argument_group('stems'))
     _add_track_options(parser.add_argument_group('tracks'))
     _add_run_options(parser.add_argument_group('run'))
-    add_storage_options(parser.add_argument_group('object stores'))
+    stores = parser.add_argument_group('object stores')
+    add_storage_options(stores)
+    add_trust_option(stores)
     _add_dataflow_options(parser.add_argument_group('Dataflow'))
     _add_spleeter_names(parser)
 

@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+from apache_beam.runners.runner import PipelineResult
 
 from ..model.errors import UsageError
+from ..model.hiding import without_secrets
 from ..transforms.addresses import shown, to_uri
 from ..transforms.datasets import derived_stems, summands
 from ..transforms.storage import Storage
@@ -27,10 +29,11 @@ from ..transforms.training_shards import (
     write_index,
 )
 from ..transforms.training_shards.job import SHARDS, TRACKS, WORK
-from .execution import execute
+from .execution import all_retries, execute
 from .prepare_tracks import Selected, Selection, select_tracks
 from .progress import Progress, clock
 from .runners import Placement, available_cores, place
+from .stores import RetryCount, counted_retries, guard_web_for, put_in_force, retries_told
 
 STEM_ORDER = ('vocals', 'piano', 'drums', 'bass', 'other', 'accompaniment')  # then all others by name
 REASONS_SHOWN = 5
@@ -48,6 +51,7 @@ class Outcome:
     left_out: Mapping[str, int]  # subset -> tracks of the data sets that are not used
     reasons: Sequence[str]  # why tracks are bad, the first ones
     elapsed: float  # seconds
+    store_retries: int | None  # requests to stores that were made again; None: the runner does not tell
 
 
 def prepare(options: argparse.Namespace, beam_options: dict[str, Any]) -> Outcome:
@@ -57,8 +61,17 @@ def prepare(options: argparse.Namespace, beam_options: dict[str, Any]) -> Outcom
       UsageError: before anything is done.
       RunError: the run could not go on; the same command goes on from there.
     """
-    began = time.time()
+    put_in_force(options)
+    guard_web_for(
+        [*options.inputs, *(options.validation or ()), options.data, options.output], options.allow_local_inputs
+    )
     placement = place(options.runner, options.workers or available_cores(), beam_options)
+    with counted_retries(placement.is_local) as retries:
+        return _prepare(options, placement, retries)
+
+
+def _prepare(options: argparse.Namespace, placement: Placement, retries: RetryCount) -> Outcome:
+    began = time.time()
     if not options.output:
         raise UsageError('no output folder: name one with -o')
     selected = select_tracks(_selection(options))
@@ -67,12 +80,15 @@ def prepare(options: argparse.Namespace, beam_options: dict[str, Any]) -> Outcom
         raise UsageError(f'{shown(job.storage.root)} is both data set and output folder: choose another with -o')
     index = read_index(job)
     was_complete = index is not None and not options.overwrite and is_prepared(index, job, selected.tracks)
+    result = None
     if index is None or not was_complete:
         job.storage.check_writable()
         job.storage.remove(INDEX)
-        index = _run(job, selected.tracks, placement, options)
+        result = _run(job, selected.tracks, placement, options)
+        index = write_index(job, selected.tracks, [*options.inputs, *(options.validation or ())])
     job.storage.remove_folder(WORK)
-    return _outcome(job, index, selected, was_complete, time.time() - began)
+    told = all_retries(retries, result, placement.is_local)
+    return _outcome(job, index, selected, was_complete, time.time() - began, told)
 
 
 def _selection(options: argparse.Namespace) -> Selection:
@@ -84,6 +100,7 @@ def _selection(options: argparse.Namespace) -> Selection:
         validation_share=options.validation_share,
         data=options.data,
         seed=options.seed,
+        allow_local=options.allow_local_inputs,
     )
 
 
@@ -142,7 +159,7 @@ def _check_nothing_left_out(tracks: Sequence[ShardTrack], stems: Sequence[str]) 
 
 def _run(
     job: PrepareJob, tracks: Sequence[ShardTrack], placement: Placement, options: argparse.Namespace
-) -> dict[str, Any]:
+) -> PipelineResult:
     job.storage.forget_unfinished()
     if options.overwrite:
         job.storage.remove_folder(WORK)
@@ -150,10 +167,8 @@ def _run(
     _ = pipeline | 'Tracks' >> beam.Create(list(tracks)) | 'WriteTrainingShards' >> WriteTrainingShards(job)
     if options.progress:
         with Progress(_Watch(job.storage, len(tracks)), job.storage.is_local):
-            execute(pipeline)
-    else:
-        execute(pipeline)
-    return write_index(job, tracks, [*options.inputs, *(options.validation or ())])
+            return execute(pipeline)
+    return execute(pipeline)
 
 
 class _Standing(NamedTuple):
@@ -188,7 +203,12 @@ class _Watch:
 
 
 def _outcome(
-    job: PrepareJob, index: Mapping[str, Any], selected: Selected, was_complete: bool, elapsed: float
+    job: PrepareJob,
+    index: Mapping[str, Any],
+    selected: Selected,
+    was_complete: bool,
+    elapsed: float,
+    store_retries: int | None,
 ) -> Outcome:
     actions = [bad['action'] for bad in index['bad_tracks']]
     return Outcome(
@@ -200,12 +220,13 @@ def _outcome(
         left_out=selected.left_out,
         reasons=read_reasons(job, REASONS_SHOWN),
         elapsed=elapsed,
+        store_retries=store_retries,
     )
 
 
 def summary(outcome: Outcome) -> str:
     """A few lines for people, at the end of a run."""
-    totals, root = outcome.index['totals'], outcome.storage.root
+    totals, root = outcome.index['totals'], without_secrets(outcome.storage.root)
     tracks = sum(subset['tracks'] for subset in totals.values())
     seconds = 3600 * sum(subset['track_hours'] for subset in totals.values())
     bad = f'skipped {outcome.skipped} bad' + (f', kept {outcome.kept} bad' if outcome.kept else '')
@@ -229,6 +250,7 @@ def summary(outcome: Outcome) -> str:
     if outcome.left_out:
         left = ', '.join(f'{count} of {subset or "no subset"}' for subset, count in sorted(outcome.left_out.items()))
         lines.append(f'left out   tracks of other subsets: {left}; --subset chooses')
+    lines += retries_told(outcome.store_retries)
     if outcome.reasons:
         lines.append(f'report     {root}/{REPORT}')
         lines += [f'  {reason}' for reason in outcome.reasons]

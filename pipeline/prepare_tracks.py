@@ -34,6 +34,7 @@ class Selection:
     validation_share: float | None = None
     data: str | None = None
     seed: int = 0
+    allow_local: bool = False
 
 
 class Selected(NamedTuple):
@@ -68,7 +69,7 @@ def select_tracks(selection: Selection) -> Selected:
     found = [_Found(d, track) for d in selection.datasets for track in _listed(d, selection)]
     train, validation, left_out = _divided(found, selection)
     for dataset in selection.validation:
-        validation += [_Found(dataset, track) for track in list_dataset(dataset, None, selection.data)]
+        validation += [_Found(dataset, track) for track in _tracks_of(dataset, None, selection)]
     if not validation and not (selection.validation or selection.validation_subset):
         share = DEFAULT_SHARE if selection.validation_share is None else selection.validation_share
         train, validation = _shared_out(train, share, selection.seed)
@@ -88,8 +89,12 @@ def _listed(dataset: str, selection: Selection) -> list[DatasetTrack]:
     """All tracks of a data set, those of the subsets that were asked for among them."""
     asked = [subset for subset in (selection.subset, selection.validation_subset) if subset is not None]
     if not asked:
-        return list_dataset(dataset, None, selection.data)
-    return [track for subset in asked for track in list_dataset(dataset, subset, selection.data)]
+        return _tracks_of(dataset, None, selection)
+    return [track for subset in asked for track in _tracks_of(dataset, subset, selection)]
+
+
+def _tracks_of(dataset: str, subset: str | None, selection: Selection) -> list[DatasetTrack]:
+    return list_dataset(dataset, subset, selection.data, selection.allow_local)
 
 
 def _divided(found: Sequence[_Found], selection: Selection) -> tuple[list[_Found], list[_Found], dict[str, int]]:

@@ -20,6 +20,7 @@ from ..transforms.storage import Storage
 from .clock import clock
 from .launch import RUN_FILE
 from .progress import Standing, Watch
+from .stores import retries_told
 
 PLANNING, RUNNING, FINISHED = 'planning', 'running', 'finished'
 QUIET_SECONDS = 1800.0  # without a completed track, after which it is worth a line
@@ -46,6 +47,7 @@ class Status:
     share: float  # of the work that is done, 0 to 1
     since_last: float | None  # since a track was completed
     reasons: tuple[str, ...] = ()  # of the first failures, at the end
+    store_retries: int | None = None  # requests to stores that were made again, at the end of a run that tells
 
     def to_json(self) -> dict[str, Any]:
         """For programs; numbers rounded to milliseconds."""
@@ -83,6 +85,7 @@ class Status:
             f'finished {self.finished or "without a track"}, started {self.started}',
             f'listed {self.listed}, skipped {self.skipped} (complete already), done {self.done}, failed {self.failed}',
             f'{clock(self.audio)} of audio in {clock(self.elapsed)}, {self.speed:.1f}x real time',
+            *retries_told(self.store_retries),
             *(f'  {reason}' for reason in self.reasons),
         ]
 
@@ -147,6 +150,7 @@ def _status_at_the_end(run: dict[str, Any]) -> Status:
         share=1.0,
         since_last=time.time() - ended if run['done'] else None,
         reasons=tuple(run['reasons']),
+        store_retries=run.get('store_retries'),  # runs of earlier versions do not say
     )
 
 

@@ -29,6 +29,7 @@ from .logs import configure
 VARIABLE = 'STEMBEAM_SUPERVISOR'  # what a child is told: a pipe, how often workers are halved, the folder
 MARKS = 'marks'  # where attempts.py has its files
 PROGRESS = os.path.join(MARKS, 'progress')  # attempts.PROGRESS_FILE
+RETRIES = 'retries'
 STATE = 'state.json'  # what the run has to know when it is started again; if it is there, it can be
 ASKED = 'asked.json'  # why the child asks to be started again
 # Starts in a row without progress, after which nothing more is to be expected: more than a track that kills its
@@ -59,6 +60,11 @@ class Supervision:
     def marks(self) -> str:
         """The folder for the marks of tracks under way."""
         return os.path.join(self.folder, MARKS)
+
+    @property
+    def retries(self) -> str:
+        """The file that counts the requests to stores which were made again."""
+        return os.path.join(self.folder, RETRIES)
 
     def fewer(self, workers: int) -> int:
         """How many of so many workers this start of the run may have."""

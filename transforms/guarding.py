@@ -42,7 +42,7 @@ def failure_of(track: Track, stage: str, error: Exception) -> Failure:
     reason = ' '.join(without_secrets(str(error)).split()) or 'no message'
     if not isinstance(error, TrackError):
         reason = f'{type(error).__name__}: {reason}'
-    return Failure(track.uri, track.track_id, stage, type(error).__name__, reason)
+    return Failure(without_secrets(track.uri), track.track_id, stage, type(error).__name__, reason)
 
 
 def under_way(job: SeparateJob, stage: str, track: Track, index: int = 0) -> contextlib.AbstractContextManager[None]:

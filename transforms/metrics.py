@@ -31,6 +31,7 @@ SKIPPED = 'plan-skipped'  # tracks that were complete already
 SEGMENTS = 'plan-segments'  # that the planned tracks were cut into
 CHUNKS = 'separate-chunks'  # that went through the network
 TRACKS_DONE = 'tracks-done'  # tracks that this run has completed
+STORE_RETRIES = 'store-retries'  # requests to stores beyond the first try
 MODELS_LOADED, LOAD_MILLISECONDS = 'models-loaded', 'load-milliseconds'  # one for each process
 
 

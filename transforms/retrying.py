@@ -1,6 +1,7 @@
 """Requests to stores from within a run: tried again as the options say, and counted in Beam's counter `store-retries`.
 
-Stands on model/remote. The one idea: latency, not work, is what small requests cost, so many are made side by side.
+Stands on model/remote and metrics.py. The one idea: latency, not work, is what small requests cost, so many are made
+side by side. Nothing of Beam is loaded before something is counted: `stembeam doctor` reads files too.
 """
 
 from __future__ import annotations
@@ -9,15 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from apache_beam.metrics import Metrics
-from apache_beam.runners.worker import statesampler
-
 from ..model.remote import Retries, current_retries, retries_of_this_thread, retrying
+from .metrics import STORE_RETRIES, count
 
 T = TypeVar('T')
 R = TypeVar('R')
-
-RETRIES = Metrics.counter('stembeam', 'store-retries')  # requests beyond the first try
 
 
 def ask(call: Callable[[], T], address: str, retries: Retries | None = None) -> T:
@@ -37,7 +34,7 @@ def ask(call: Callable[[], T], address: str, retries: Retries | None = None) -> 
         return retrying(call, address, retries or current_retries())
     finally:
         if retries_of_this_thread() > before:
-            RETRIES.inc(retries_of_this_thread() - before)
+            count(STORE_RETRIES, retries_of_this_thread() - before)
 
 
 def side_by_side(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
@@ -45,6 +42,8 @@ def side_by_side(function: Callable[[T], R], items: Iterable[T], threads: int) -
     if threads == 1:
         yield from map(function, items)
         return
+    from apache_beam.runners.worker import statesampler
+
     tracker = statesampler.get_current_tracker()  # who counts for the step that this thread is in
 
     def call(item: T) -> R:

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UsageError
-from .retrying import Retries
+from ..hiding import hide_values_of
+from .retrying import Retries, add_retries_to
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,19 +25,23 @@ class StoreOptions:
     protocols: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict, repr=False)
     retries: Retries = dataclasses.field(default_factory=Retries)
     guarded_hosts: frozenset[str] | None = None  # see webguard.py; None: web addresses may lead anywhere
+    tally: str | None = None  # a file of the launcher's machine that gets a byte for every retry; see retrying.py
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travels to a worker, and is in force there."""
-        return _arrive, (copy.deepcopy(dict(self.protocols)), tuple(self.retries), self.guarded_hosts)
+        return _arrive, (copy.deepcopy(dict(self.protocols)), tuple(self.retries), self.guarded_hosts, self.tally)
 
 
 _current = StoreOptions()
 
 
 def _arrive(
-    protocols: dict[str, dict[str, Any]], retries: tuple[Any, ...], guarded_hosts: frozenset[str] | None
+    protocols: dict[str, dict[str, Any]],
+    retries: tuple[Any, ...],
+    guarded_hosts: frozenset[str] | None,
+    tally: str | None,
 ) -> StoreOptions:
-    options = StoreOptions(protocols, Retries(*retries), guarded_hosts)
+    options = StoreOptions(protocols, Retries(*retries), guarded_hosts, tally)
     install_options(options)
     return options
 
@@ -48,6 +53,8 @@ def install_options(options: StoreOptions) -> None:
 
     for protocol, values in options.protocols.items():
         fsspec.config.conf.setdefault(protocol, {}).update(values)
+    add_retries_to(options.tally)
+    hide_values_of(fsspec.config.conf)
     _current = options
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import random
 import socket
 import threading
@@ -117,11 +118,34 @@ class _Tally(threading.local):
 
 
 _tally = _Tally()
+_tally_file: str | None = None
 
 
 def retries_of_this_thread() -> int:
     """How many requests were tried again in this thread so far: the difference of two calls is what lies between."""
     return _tally.retries
+
+
+def add_retries_to(file: str | None) -> None:
+    """From now on every retry of this process adds a byte to a file, if it is there; None: to none.
+
+    So its size is the number of retries of all processes of a machine that add to it, those that have died included.
+    """
+    global _tally_file
+    _tally_file = file
+
+
+def _count_retry() -> None:
+    _tally.retries += 1
+    if _tally_file is not None:
+        try:
+            file = os.open(_tally_file, os.O_WRONLY | os.O_APPEND)
+        except FileNotFoundError:  # this is another machine than the launcher's: Beam's counter knows of this retry
+            return
+        try:
+            os.write(file, b'.')
+        finally:
+            os.close(file)
 
 
 def retrying(call: Callable[[], T], address: str, retries: Retries) -> T:
@@ -147,7 +171,7 @@ def retrying(call: Callable[[], T], address: str, retries: Retries) -> T:
             pause = min(retries.pause * 2.0 ** (attempt - 1), retries.longest) * random.uniform(0.5, 1)
             if attempt == retries.attempts or spent + pause > retries.seconds:
                 raise GaveUp(told(error), attempt, spent) from error
-            _tally.retries += 1
+            _count_retry()
             logger.log(
                 logging.WARNING if pause >= TOLD_SECONDS else logging.INFO,
                 '%s: %s; trying again in %.0f s (%d of %d)',
@@ -218,7 +242,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def _status(error: BaseException) -> int | None:
     """The HTTP status that an error carries."""
     response = getattr(error, 'response', None)
-    candidates = [getattr(error, 'status', None), getattr(error, 'code', None), getattr(response, 'status_code', None)]
+    own = getattr(error, 'status', None)
+    if own is None:
+        own = getattr(error, 'code', None)  # which aiohttp's errors, having both, warn of
+    candidates = [own, getattr(response, 'status_code', None)]
     if isinstance(response, dict):  # botocore's
         candidates.append(response.get('ResponseMetadata', {}).get('HTTPStatusCode'))
     for candidate in candidates:

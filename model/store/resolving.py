@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ..errors import UsageError
+from ..hiding import without_secrets
 from .addresses import is_url, local_path
 from .attempts import Patience
 from .display import Display, silent
@@ -63,7 +64,7 @@ def resolve_model(
     if os.path.isfile(path):
         return files_of_json(path)
     if is_url(path):
-        return files_of_folder(model, copy_remote(model, place, display, patience))
+        return files_of_folder(without_secrets(model), copy_remote(model, place, display, patience))
     raise UsageError(
         f'unknown model {model!r}: use one of {known_models()}, the folder of a model, or a Spleeter JSON file'
     )

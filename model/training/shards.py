@@ -14,10 +14,9 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import fsspec
-
 from ..configuration import ModelConfig
 from ..errors import UsageError
+from .remote_shards import is_remote, read_remote
 
 INDEX = 'index.json'
 TRAIN, VALIDATION = 'train', 'validation'
@@ -62,12 +61,15 @@ def read_index(folder: str) -> ShardIndex:
     """
     url = f'{folder.rstrip("/")}/{INDEX}'
     try:
-        with fsspec.open(url, 'rb') as file:
-            content = file.read()
+        if is_remote(url):
+            content = read_remote(url)
+        else:
+            with open(url, 'rb') as file:
+                content = file.read()
     except FileNotFoundError as error:
         raise UsageError(f'shards {folder}: no {INDEX} there: make shards with stembeam prepare') from error
     except (OSError, ValueError, ImportError) as error:
-        raise UsageError(f'shards {folder}: {INDEX} cannot be read ({error}): check the path') from error
+        raise UsageError(f'shards {folder}: {INDEX} cannot be read ({error}): check path and access') from error
     try:
         document = json.loads(content)
         if document['format_version'] != FORMAT_VERSION:
@@ -118,7 +120,7 @@ def check_shards(index: ShardIndex, config: ModelConfig, frames: int) -> None:
         )
     check_length(f'shards {index.folder}', index.chunk_samples, config, frames)
     for shard in (shard for shards in index.shards.values() for shard in shards):
-        if '://' not in shard.url and not os.path.isfile(shard.url):
+        if not is_remote(shard.url) and not os.path.isfile(shard.url):
             raise UsageError(f'shards {index.folder}: {shard.url} is missing: copy the whole folder again')
 
 

@@ -7,12 +7,14 @@ of the epoch is made again and its beginning skipped, before anything is decoded
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
 from ..backend import Tensor
 from . import tables
+from .remote_shards import is_remote, local_copy
 from .shards import MIXTURE, Shard, ShardIndex
 
 READERS = 8  # files read side by side
@@ -53,6 +55,11 @@ def _epochs(first: int, records: int, epoch_of: Any) -> Any:
     return datasets.enumerate(first)
 
 
+def _remote_records(url: bytes) -> Iterator[bytes]:
+    with local_copy(url.decode()) as path:
+        yield from tf.data.TFRecordDataset(path).as_numpy_iterator()
+
+
 class ShardSource:
     """The records of a subset of a folder of shards."""
 
@@ -74,7 +81,7 @@ class ShardSource:
         def epoch_of(epoch: Tensor) -> Any:
             files = tf.random.experimental.stateless_shuffle(urls, seed=tf.stack([tf.constant(seed, tf.int64), epoch]))
             records = tf.data.Dataset.from_tensor_slices(files).interleave(
-                tf.data.TFRecordDataset,
+                self._records,
                 cycle_length=min(READERS, len(self.shards)),
                 num_parallel_calls=tf.data.AUTOTUNE,
                 deterministic=True,
@@ -85,7 +92,21 @@ class ShardSource:
 
     def in_order(self) -> Any:
         """All records, file by file."""
-        return tf.data.TFRecordDataset([shard.url for shard in self.shards])
+        if not self._is_remote:
+            return tf.data.TFRecordDataset([shard.url for shard in self.shards])
+        return tf.data.Dataset.from_tensor_slices([shard.url for shard in self.shards]).flat_map(self._records)
+
+    @property
+    def _is_remote(self) -> bool:
+        return is_remote(self.index.folder)
+
+    def _records(self, url: Tensor) -> Any:
+        """The records of a file, as a dataset."""
+        if not self._is_remote:
+            return tf.data.TFRecordDataset(url)
+        return tf.data.Dataset.from_generator(
+            _remote_records, args=(url,), output_signature=tf.TensorSpec((), tf.string)
+        )
 
     def load(self, handle: Tensor, place: Tensor, samples: int) -> Piece:
         """Decode what is needed of a record."""

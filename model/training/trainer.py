@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import time
 from typing import Any, NamedTuple
 
@@ -57,7 +58,13 @@ def train(plan: Plan, listener: Listener) -> Outcome:
     elif plan.settings.training.deterministic:
         keras.utils.set_random_seed(plan.settings.random_seed + 1)  # which it insists on
         tf.config.experimental.enable_op_determinism()
-    return _Training(plan, listener).run()
+    try:
+        return _Training(plan, listener).run()
+    except tf.errors.OpError as error:
+        said = re.search(r'RunError: (.*)', error.message)  # tf.data hands on what our readers say as text
+        if said is None:
+            raise
+        raise RunError(said[1]) from error
 
 
 class _Training:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..exit_status import OK
 from ..parsing import Parser, asks_for_help, count, positive_seconds
+from ..stores import add_storage_options, add_trust_option, guard_web, put_in_force
 
 if TYPE_CHECKING:
     from ...model.configuration import ModelConfig
@@ -47,6 +48,9 @@ def estimate_parser() -> argparse.ArgumentParser:
     add('--prices', metavar='FILE', help='JSON file of your prices, in the form of configs/costs/prices.json')
     add('--costs', metavar='FILE', help='JSON file of stage costs, in the form of configs/costs/measured.json')
     add('--json', action='store_true', help='as JSON, with the time of every stage')
+    stores = parser.add_argument_group('object stores')
+    add_storage_options(stores)
+    add_trust_option(stores)
     return parser
 
 
@@ -61,6 +65,7 @@ def main(arguments: list[str]) -> int:
         parser.print_help()
         return OK
     options = parser.parse_intermixed_args(arguments)
+    put_in_force(options)
 
     from ...model.errors import UsageError
     from ..cost_model import estimate
@@ -96,7 +101,9 @@ def _works(options: argparse.Namespace, config: ModelConfig) -> tuple[list[Work]
     from ...transforms.listing import read_listing
     from ..durations import measure_durations
 
-    found = measure_durations(read_listing(options.inputs).tracks, options.sample)
+    listing = read_listing(options.inputs, allow_local=options.allow_local_inputs)
+    guard_web(listing.trusted_hosts)
+    found = measure_durations(listing.tracks, options.sample)
     hours, around = found.seconds / 3600, found.uncertainty / 3600
     said = f'{found.tracks:,} tracks, {hours:,.2f} hours of audio'
     if found.looked_at < found.tracks:

@@ -17,6 +17,7 @@ from ..parsing import (
     parse_with_beam,
     positive_seconds,
 )
+from ..stores import add_storage_options, add_trust_option
 
 PROG = 'stembeam evaluate'
 
@@ -84,6 +85,9 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     run.add_argument('--overwrite', action='store_true', help='score tracks again that are scored')
     add_run_options(run)
     add_network_options(run)
+    stores = parser.add_argument_group('object stores')
+    add_storage_options(stores)
+    add_trust_option(stores, 'manifest')
 
 
 def _add_score_options(group: argparse._ArgumentGroup) -> None:

@@ -6,6 +6,7 @@ import argparse
 
 from ..exit_status import OK
 from ..parsing import Parser, asks_for_help
+from ..stores import add_access_option, put_in_force
 
 
 def export_parser() -> argparse.ArgumentParser:
@@ -16,8 +17,9 @@ def export_parser() -> argparse.ArgumentParser:
         epilog='In Spleeter: MODEL_PATH=FOLDER spleeter separate -p FOLDER/config.json ...; here: --model FOLDER.',
         allow_abbrev=False,
     )
-    parser.add_argument('model', metavar='MODEL', help='name, folder or JSON file of a model')
+    parser.add_argument('model', metavar='MODEL', help='name, folder, JSON file or URL of a model')
     parser.add_argument('-o', '--output', required=True, metavar='FOLDER', help='new folder of the checkpoint')
+    add_access_option(parser)
     return parser
 
 
@@ -27,6 +29,7 @@ def main(arguments: list[str]) -> int:
         export_parser().print_help()
         return OK
     options = export_parser().parse_args(arguments)
+    put_in_force(options)
 
     from ...model.training.export import export_model
 

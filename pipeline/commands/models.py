@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..exit_status import OK, RUN_FAILED
 from ..parsing import MIRROR_HELP, STORE_HELP, Parser, asks_for_help
+from ..stores import add_access_option, put_in_force
 
 if TYPE_CHECKING:
     from ...model.configuration import ModelConfig
@@ -32,6 +33,8 @@ def models_parser() -> argparse.ArgumentParser:
     show.add_argument('name', metavar='NAME', help='as for --model; only one at a URL is fetched for it')
     for action in (listed, fetch, show):
         action.add_argument('--store', metavar='FOLDER', help=STORE_HELP)
+    for action in (fetch, show):
+        add_access_option(action)
     return parser
 
 
@@ -49,6 +52,7 @@ def main(arguments: list[str]) -> int:
     if options.action == 'list':
         print('\n'.join(list_lines(store)))
         return OK
+    put_in_force(options)
     if options.action == 'show':
         print('\n'.join(show_lines(options.name, store)))
         return OK

@@ -8,6 +8,7 @@ from typing import Any
 from ..exit_status import OK, WITH_FAILURES
 from ..logs import configure
 from ..parsing import Parser, add_run_options, asks_for_help, count, names, parse_with_beam, positive_seconds, share
+from ..stores import add_storage_options, add_trust_option
 
 PROG = 'stembeam prepare'
 
@@ -60,6 +61,8 @@ def add_prepare_options(parser: argparse.ArgumentParser) -> None:
     _add_chunk_options(parser)
     parser.add_argument('--overwrite', action='store_true', help='make shards again that are complete')
     add_run_options(parser)
+    add_storage_options(parser)
+    add_trust_option(parser, 'manifest')
 
 
 def _add_track_options(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...model.hiding import without_secrets
 from ..exit_status import OK, WITH_FAILURES
 from ..logs import configure
 from ..options import parse_separate, separate_parser
@@ -23,7 +24,7 @@ def main(arguments: list[str]) -> int:
         return OK
     outcome = separate(options, beam_options)
     if outcome is None:
-        print(f'the job is started; stembeam status {options.output} tells how far it is')
+        print(f'the job is started; stembeam status {without_secrets(options.output)} tells how far it is')
         return OK
     print(summary(outcome, options))
     return WITH_FAILURES if outcome.failed else OK

@@ -12,6 +12,7 @@ from ...model.training.freezing import FREEZABLE
 from ..clock import clock
 from ..exit_status import OK
 from ..parsing import Parser, asks_for_help
+from ..stores import add_storage_options, put_in_force
 
 if TYPE_CHECKING:
     from ...model.training.plan import Plan
@@ -59,6 +60,7 @@ def train_parser() -> argparse.ArgumentParser:
         help="spread every batch over all devices by Keras' distribution (default: one device)",
     )
     add('--keys', action='store_true', help='list the keys of the configuration and exit')
+    add_storage_options(parser)
     return parser
 
 
@@ -73,6 +75,7 @@ def main(arguments: list[str]) -> int:
         print(describe_keys(), end='')
         return OK
     options = train_parser().parse_args(arguments)
+    put_in_force(options)
 
     from ...model.training.plan import plan_run
 

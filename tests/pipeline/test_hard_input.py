@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -156,6 +157,18 @@ def test_levels_that_an_encoder_cannot_take_cost_one_row(tmp_path: Path, tiny_mo
         assert f'full scale, which {name} cannot hold' in run.printed
         assert f'  {loud}: ' in run.printed
         assert list(run.by_uri()) == [fine]
+
+
+def test_levels_that_overflow_cost_one_row_and_no_warning(tmp_path: Path, tiny_model: Path):
+    loud = [write(tmp_path / f'{level:g}.wav', 'wav-float', level * noise(1), 44100) for level in (1e19, 1e38)]
+    fine = write(tmp_path / 'fine.wav', 'wav-float', noise(1), 44100)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', RuntimeWarning)
+        for options in ([], ['--overlap', '0.25', '--residual']):
+            run = separate([*loud, fine], tmp_path / f'out{len(options)}', tiny_model, '--no-features', *options)
+            assert sorted((row['uri'], row['stage']) for row in run.failures()) == [(uri, 'write') for uri in loud]
+            assert run.printed.count('comes out with NaN or infinity: the input is far beyond full scale') == 2
+            assert list(run.by_uri()) == [fine]
 
 
 @pytest.mark.parametrize('chunks', ['1', '3', '100'])

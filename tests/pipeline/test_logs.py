@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from stembeam.model.hiding import without_secrets
+from stembeam.model.hiding import hide_values_of, without_secrets
 from stembeam.pipeline import logs
 from stembeam.pipeline.cli import main
 from stembeam.transforms.addresses import shown
@@ -88,6 +88,7 @@ def test_afterwards_all_is_as_it_was():
         ('https://account.blob.core.windows.net/x?sv=2022&sig=abc%3D', 'https://account.blob.core.windows.net/x?sv=2022&sig=***'),
         ('simplecache::https://u:p@h/a.zip?access_token=1', 'simplecache::https://***@h/a.zip?access_token=***'),
         ("403 for url 'https://h/x?api_key=1', retrying", "403 for url 'https://h/x?api_key=***', retrying"),
+        ('https://h/x#access_token=1&v=2', 'https://h/x#access_token=***&v=2'),
         ('gs://bucket/a@b.wav', 'gs://bucket/a@b.wav'),
         ('/music/what?token=1 @ home.wav', '/music/what?token=1 @ home.wav'),
     ],
@@ -97,9 +98,23 @@ def test_what_gives_access_is_hidden_and_nothing_else(text, safe):
     assert shown(text) == safe
 
 
+def test_values_of_options_are_hidden_wherever_they_stand():
+    options = {
+        's3': {'key': 'AKIA0123', 'secret': 'AKIA0123456789', 'token': 'short', 'endpoint_url': 'http://minio:9000'},
+        'https': {'client_kwargs': {'headers': {'Authorization': 'Bearer 42'}}},
+        'gs': {'token': '/home/me/key.json'},
+    }
+    hide_values_of(options)
+    try:
+        said = without_secrets('short AKIA0123 AKIA0123456789, Bearer 42 of /home/me/key.json at http://minio:9000')
+    finally:
+        hide_values_of({})
+    assert said == 'short *** ***, *** of /home/me/key.json at http://minio:9000'
+    assert without_secrets('AKIA0123') == 'AKIA0123'
+
+
 def test_a_run_tells_no_secret(tmp_path, tiny_model, capfd):
-    """Neither on its streams nor in run.json; the tables name inputs as the listing does."""
-    pytest.importorskip('aiohttp')
+    """What else there is of it is looked through in tests/hardening/test_secrets.py."""
     secrets = ('hunter2', 'f00dcafe')
     listing = tmp_path / 'songs.txt'
     address = 'https://me:hunter2@127.0.0.1:9/a.wav?X-Amz-Signature=f00dcafe'

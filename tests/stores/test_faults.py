@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from stembeam.model.errors import RunError, TrackError
@@ -90,7 +91,6 @@ def test_a_store_that_stays_away_stops_the_run(store: Store):
 
 
 def test_a_server_that_falls_silent_is_asked_again(store: Store):
-    aiohttp = pytest.importorskip('aiohttp')
     store.proxy.stall_seconds = 10
     patience = (
         {'config_kwargs': {'read_timeout': 1}}

@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from stembeam.pipeline import launch
 from stembeam.pipeline.cli import main
 from stembeam.pipeline.exit_status import BAD_USAGE, OK, WITH_FAILURES
+from stembeam.pipeline.runners import place
 
 from ..conftest import noise
 from ..pipeline.runs import Run, separate
@@ -89,26 +91,47 @@ def test_as_on_a_disk(store: Store, tmp_path: Path, tiny_model: Path, at_home: R
     assert 'there is no such file' in failure['reason']
     said = json.loads(store.get('out/run.json'))
     assert said['options']['storage_options'] == options
+    # aiohttp asks once more by itself where a connection that it had kept turns out to be gone.
+    assert 3 <= said['store_retries'] <= 5
+    told = f'retries    {said["store_retries"]} requests to object stores were tried again\n'
+    assert told in capfd.readouterr().out
+    assert main(['status', f'{store.root}/out', '--storage-options', options]) == OK
+    assert told in capfd.readouterr().out
     assert not any(b'very secret' in store.get(path) for path in found if path.endswith(('.json', '.jsonl')))
 
     stems_before = {path: store.fs().info(f'{store.root}/{path}') for path in found if path.endswith('.wav')}
     assert run(store, [listing], *model) == WITH_FAILURES
     assert {path: store.fs().info(f'{store.root}/{path}') for path in stems_before} == stems_before
     said = json.loads(store.get('out/run.json'))
-    assert (said['done'], said['skipped'], said['failed']) == (0, 3, 1)
+    assert (said['done'], said['skipped'], said['failed'], said['store_retries']) == (0, 3, 1, 0)
     printed = capfd.readouterr()
+    assert 'tried again' not in printed.out
     assert 'very secret' not in printed.out + printed.err
 
 
 @pytest.mark.slow
 def test_worker_processes_get_the_options(s3: Store, tmp_path: Path, tiny_model: Path):
-    """Their environment says nothing of the store, so they know of it by the job alone."""
+    """Their environment says nothing of the store, so they know of it by the job alone; they add to the same count."""
     for name, content in SONGS.items():
         s3.put(f'in/{name}', content)
     options = s3.write_options(tmp_path / 'options.json')
     more = ['--direct_running_mode', 'multi_processing', '--no-features']
+    s3.proxy.break_next('503', r'^GET [^?]*one\.wav')  # a worker's
+    s3.proxy.break_next('429', r'^PUT .*out/stems')
+    s3.proxy.break_next('503', r'^PUT .*run\.json')  # the launcher's
     assert run(s3, [f'{s3.root}/in'], str(tiny_model), options, *more) == OK
+    assert json.loads(s3.get('out/run.json'))['store_retries'] == 3
     assert sum(path.startswith('out/stems/') for path in s3.find()) == 9
+
+
+def test_workers_elsewhere_count_by_beam(s3: Store, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(launch, 'place', lambda *arguments: place(*arguments)._replace(is_local=False))
+    s3.put('in/one.wav', SONGS['one.wav'])
+    s3.proxy.break_next('503', r'^GET [^?]*one\.wav', times=2)  # a worker's
+    s3.proxy.break_next('503', r'^PUT .*run\.json')  # the launcher's
+    options = s3.write_options(tmp_path / 'options.json')
+    assert run(s3, [f'{s3.root}/in'], str(tiny_model), options, '--no-features') == OK
+    assert json.loads(s3.get('out/run.json'))['store_retries'] == 3
 
 
 @pytest.mark.slow

@@ -333,6 +333,17 @@ def test_remote_tracks(tracks, memory, kind):
         np.testing.assert_array_equal(segment, reference[start : start + 30000])
 
 
+def test_of_many_small_remote_tracks_few_copies_stay(memory, monkeypatch):
+    monkeypatch.setattr(sources, 'MOST_COPIES', 2)
+    paths = []
+    for name in 'abcd':
+        memory.pipe_file(f'/{name}', name.encode())
+        with sources.local_copy(f'memory://{name}') as path:
+            assert Path(path).read_bytes() == name.encode()
+            paths.append(Path(path))
+    assert [path.exists() for path in paths] == [False, False, True, True]
+
+
 def test_a_remote_track_is_downloaded_once_and_removed_when_others_need_the_room(tmp_path, memory, monkeypatch):
     content = Path(write(tmp_path / 'a', 'wav16', noise(50000), RATE)).read_bytes()  # 200 kB
     memory.pipe_file('/a', content)

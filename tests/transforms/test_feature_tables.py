@@ -82,6 +82,10 @@ def test_long_tables_are_written_in_groups(tmp_path):
     assert file.read(['spectral_contrast_7'])['spectral_contrast_7'].null_count == features.num_frames  # beyond Nyquist
 
 
+def test_short_stems_share_a_row_group(frames):
+    assert pq.ParquetFile(frames).num_row_groups == 1
+
+
 def test_rows_of_the_track_table(sounds):
     rows = track_rows(sounds)
     assert list(rows) == ['vocals', 'drums', MIXTURE]

@@ -102,6 +102,15 @@ def test_a_complete_track_is_skipped_until_something_changes(tmp_path, tiny_mode
     plan(track, job)
 
 
+def test_a_fresh_run_asks_for_no_records(tmp_path, tiny_model):
+    track = write_track(tmp_path / 'a.wav', noise(0.1))
+    job = make_job(tmp_path / 'out', tiny_model)
+    assert plan(track, job).is_known is False
+    complete(plan(track, job), job)
+    assert plan(track, make_job(tmp_path / 'out', tiny_model, overwrite=True)).is_known
+    assert plan(track, make_job(tmp_path / 'out', tiny_model, is_fresh=True)).is_known is False
+
+
 @pytest.mark.parametrize('overwrite', [False, True])
 def test_what_this_command_has_completed_before_it_was_started_again(tmp_path, tiny_model, overwrite):
     track = write_track(tmp_path / 'a.wav', noise(0.1))

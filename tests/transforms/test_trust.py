@@ -118,7 +118,6 @@ def test_whatever_a_row_holds_the_answer_is_yes_or_one_line(text: str):
 
 
 def test_the_row_is_named():
-    pytest.importorskip('aiohttp')
     memory = fsspec.filesystem('memory')
     memory.pipe('/lists/l.txt', b'a.mp3\nhttps://example.org/b.mp3\nfile:///etc/passwd\n')
     with pytest.raises(UsageError, match=r'memory://lists/l.txt, line 3: /etc/passwd is a file of the machine'):
@@ -128,7 +127,6 @@ def test_the_row_is_named():
 
 
 def test_a_local_listing_is_trusted(tmp_path: Path):
-    pytest.importorskip('aiohttp')
     (tmp_path / 'l.txt').write_text('/music/a.mp3\nhttp://localhost/b.mp3\n')
     listing = read_listing([str(tmp_path / 'l.txt')])
     assert len(listing.tracks) == 2
@@ -175,7 +173,6 @@ def read(url: str) -> bytes:
 
 
 def test_names_and_links_that_lead_here_are_caught_when_the_connection_is_made(server: int, monkeypatch):
-    pytest.importorskip('aiohttp')
     resolve = socket.getaddrinfo
 
     def all_names_are_here(host, *arguments, **options):

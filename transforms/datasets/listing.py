@@ -24,7 +24,9 @@ STEM_MP4 = '.stem.mp4'
 MUSDB_STREAMS = (MIXTURE, 'drums', 'bass', 'other', 'vocals')
 
 
-def list_dataset(address: str, subset: str | None = None, data: str | None = None) -> list[DatasetTrack]:
+def list_dataset(
+    address: str, subset: str | None = None, data: str | None = None, allow_local: bool = False
+) -> list[DatasetTrack]:
     """All tracks of a data set, ordered by subset and name.
 
     Args:
@@ -32,6 +34,7 @@ def list_dataset(address: str, subset: str | None = None, data: str | None = Non
       subset: only the tracks of this subset; None for all. A subset is one of SUBSETS, or the first folder of this
         name. In manifests it is the first folder of a relative path.
       data: folder to which relative paths of a manifest belong; None for the manifest's own folder.
+      allow_local: see `read_manifest`.
 
     Raises:
       UsageError: no such data set, no songs in it, a form that is not known, or tracks that cannot be told apart.
@@ -47,7 +50,7 @@ def list_dataset(address: str, subset: str | None = None, data: str | None = Non
     elif uri.lower().endswith(STEM_MP4):
         tracks = [_stem_mp4(uri, '')]
     elif extension_of(uri) == '.csv':
-        tracks = read_manifest(uri, data, subsets)
+        tracks = read_manifest(uri, data, subsets, allow_local)
     else:
         raise UsageError(
             f'{shown(address)} is no data set; name a folder of songs, a {STEM_MP4} file or a .csv manifest'

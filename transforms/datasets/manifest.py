@@ -11,29 +11,31 @@ import io
 import os
 from collections.abc import Sequence
 
-import fsspec
-
 from ...model.errors import UsageError
 from ..addresses import folder_of, name_parts, shown, split_url, to_uri
 from ..folders import reaching
+from ..sources import open_lines
+from ..trust import check_entry
 from .tracks import DatasetTrack, StemSource
 
 MIX_COLUMN, PATH = 'mix_path', '_path'
 
 
-def read_manifest(uri: str, data: str | None, subsets: Sequence[str]) -> list[DatasetTrack]:
+def read_manifest(uri: str, data: str | None, subsets: Sequence[str], allow_local: bool = False) -> list[DatasetTrack]:
     """The tracks of a manifest, in its order. An empty cell means that the track has no such stem.
 
     Args:
       uri: of the manifest, absolute path or fsspec URL.
       data: folder to which relative paths belong; None for the manifest's own.
       subsets: names of folders that divide a data set, where a relative path begins with one.
+      allow_local: a manifest behind a URL may name local files and private hosts, too; see trust.py. What it names
+        below `data` it may name anyway.
 
     Raises:
-      UsageError: a manifest that is no table, lacks a column or a path; names row and column.
+      UsageError: a manifest that is no table, lacks a column or a path, or names what it may not; names row and column.
     """
     name = shown(uri)
-    with reaching(uri), open(uri, 'rb') if split_url(uri) is None else fsspec.open(uri, 'rb') as file:
+    with reaching(uri), open_lines(uri) as file:
         content = file.read()
     try:
         reader = csv.DictReader(io.StringIO(content.decode('utf-8-sig'), newline=''), strict=True)
@@ -49,6 +51,9 @@ def read_manifest(uri: str, data: str | None, subsets: Sequence[str]) -> list[Da
         raise UsageError(f'{name} lists no tracks; add at least one row')
     base = folder_of(uri) if data is None else to_uri(data)
     tracks = [_track(f'{name}, row {number}', row, columns, base) for number, row in enumerate(rows, 1)]
+    if split_url(uri) is not None and not allow_local:
+        for number, track in enumerate(tracks, 1):
+            _check_places(f'{name}, row {number}', track, uri, None if data is None else base)
     return _named(tracks, [row[MIX_COLUMN].strip() for row in rows], subsets)
 
 
@@ -74,6 +79,16 @@ def _track(where: str, row: dict[str, str], columns: Sequence[str], base: str) -
     mixture = sources.pop(MIX_COLUMN)
     stems = {column.removesuffix(PATH).lower(): source for column, source in sources.items()}
     return DatasetTrack('', '', mixture, stems, {column: row[column] for column in columns if column not in paths})
+
+
+def _check_places(where: str, track: DatasetTrack, manifest: str, data: str | None) -> None:
+    """UsageError if the track of a manifest from elsewhere leads where only this machine or network gets to."""
+    for source in filter(None, (track.mixture, *track.stems.values())):
+        if data is None or not source.uri.startswith(f'{data.rstrip("/")}/'):
+            try:
+                check_entry(source.uri, manifest)
+            except UsageError as error:
+                raise UsageError(f'{where}: {error}') from error
 
 
 def _named(tracks: Sequence[DatasetTrack], paths: Sequence[str], subsets: Sequence[str]) -> list[DatasetTrack]:

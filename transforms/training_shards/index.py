@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ...model.errors import RunError, UsageError
+from ...model.hiding import without_secrets
 from .chunks import DONE, FAILED, SKIPPED, Extracted, read_track
 from .job import FORMAT_VERSION, INDEX, REPORT, SUBSETS, PrepareJob, ShardTrack, fingerprint_of
 from .shards import plan_shards, read_shard
@@ -86,7 +87,7 @@ def write_index(job: PrepareJob, tracks: Sequence[ShardTrack], datasets: Sequenc
         'totals': {subset: _totals(job, subset, records) for subset in SUBSETS},
         'levels': _levels(record['levels'] for _, record in records),
         'shards': shards,
-        'datasets': list(datasets),
+        'datasets': [without_secrets(address) for address in datasets],
         'bad_tracks': [
             {'track': row['track'], 'action': row['action'], 'kinds': [problem['kind'] for problem in row['problems']]}
             for row in rows
@@ -124,8 +125,8 @@ def _report_row(track: ShardTrack, record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         'track': track.name,
         'subset': track.subset,
-        'dataset': track.dataset,
-        'uri': track.uri,
+        'dataset': without_secrets(track.dataset),
+        'uri': without_secrets(track.uri),
         'action': bad if record['problems'] else 'noted',
         'problems': [{'kind': kind, 'reason': reason} for kind, reason in record['problems']],
         'notes': record['notes'],

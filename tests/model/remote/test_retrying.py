@@ -4,6 +4,7 @@ import errno
 import pickle
 import socket
 
+import aiohttp
 import pytest
 
 from stembeam.model.remote import GaveUp, Retries, is_forbidden, is_transient, retries_of_this_thread, retrying
@@ -110,7 +111,6 @@ def test_what_passes(error: Exception, passes: bool):
 
 def test_errors_of_drivers():
     botocore = pytest.importorskip('botocore.exceptions')
-    aiohttp = pytest.importorskip('aiohttp')
 
     def answer(code: str, status: int) -> Exception:
         return botocore.ClientError({'Error': {'Code': code}, 'ResponseMetadata': {'HTTPStatusCode': status}}, 'Put')
