@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .rows import Row, ceilings, find
+from .stages import FEATURES, FEATURES_AFTER_GPU
 
 ROOT = Path(__file__).resolve().parents[1]
 COSTS = ROOT / 'configs/costs/measured.json'
@@ -46,7 +47,8 @@ def costs_of(report: Mapping[str, Any], former: Mapping[str, Any]) -> dict[str, 
         'worker_efficiency': round(min(1.0, _scaling(rows, cores)), 3),
         'decode_ms': round(_cpu(rows, 'decode FLAC'), 2),
         'transforms_ms': round(_cpu(rows, WHOLE) - networks, 2),
-        'features_ms': round(_cpu(rows, 'features, one signal'), 2),
+        'features_ms': round(_cpu(rows, FEATURES), 2),
+        'features_gpu_ms': round(_cpu(rows, FEATURES_AFTER_GPU), 2),
         'encode_ms': {form: round(_cpu(rows, name), 2) for form, name in ENCODED.items()},
     }
 

@@ -23,6 +23,8 @@ from .turns import Subject, Worker
 MASKS = 'masks, four stems'
 BOTH = 'masks and inverse STFT, four stems'
 INVERSE = 'inverse STFT, four stems'  # BOTH, less MASKS
+FEATURES = 'features, one signal'
+FEATURES_AFTER_GPU = 'features, one signal, spectra on a GPU'  # what is left to the host there
 STAGES = (
     'decode FLAC',
     'decode WAV',
@@ -32,7 +34,8 @@ STAGES = (
     MASKS,
     INVERSE,
     'signal path as a whole',
-    'features, one signal',
+    FEATURES,
+    FEATURES_AFTER_GPU,
     'encode FLAC, one stem',
     'encode WAV, one stem',
 )
@@ -40,7 +43,7 @@ STAGES = (
 TIMES = {
     'decode FLAC': 1,
     'signal path as a whole': 1,
-    'features, one signal': 5,
+    FEATURES: 5,
     'encode FLAC, one stem': 4,
 }
 STEM_SECONDS = 30
@@ -72,12 +75,23 @@ def encoding(samples: np.ndarray, name: str) -> Stage:
     return encode
 
 
-def features(samples: np.ndarray) -> Stage:
-    """All features of one stem."""
+def features(samples: np.ndarray, after_gpu: bool = False) -> Stage:
+    """All features of one stem; or what the host has to do if a GPU has computed the spectra, but for seams and doubts
+    (1 frame in 25 of this material).
+    """
     from stembeam.model.features import FeatureExtractor
+    from stembeam.model.features.columns import HOP_LENGTH
+    from stembeam.model.features.frames import spectral_rows
+    from stembeam.model.features.spectra import frames_of
+
+    known = None
+    if after_gpu:
+        whole = samples[: len(samples) // HOP_LENGTH * HOP_LENGTH].mean(axis=1, dtype=np.float32)
+        known = spectral_rows(frames_of(whole), SAMPLE_RATE)  # shifted by a frame, which costs the same
+        known[::25] = np.nan
 
     def extract() -> float:
-        extractor = FeatureExtractor(SAMPLE_RATE, 2)
+        extractor = FeatureExtractor(SAMPLE_RATE, 2, known)
         for first in range(0, len(samples), 1 << 16):
             extractor.add(samples[first : first + (1 << 16)])
         extractor.finish()
@@ -152,7 +166,8 @@ def prepare(config: Mapping[str, Any]) -> Callable[[dict[str, Any]], dict[str, A
         'decode FLAC': decoding(config['flac']),
         'decode WAV': decoding(config['wav']),
         'decode MP3': decoding(config['mp3']),
-        'features, one signal': features(samples),
+        FEATURES: features(samples),
+        FEATURES_AFTER_GPU: features(samples, after_gpu=True),
         'encode FLAC, one stem': encoding(samples, 'flac'),
         'encode WAV, one stem': encoding(samples, 'wav'),
         **signal_path(config['model'], samples, config['streams']),

@@ -1,4 +1,5 @@
-"""How much arithmetic a model's networks need: what costs are counted in, and speeds are measured against.
+"""How much arithmetic a model's networks need, and how many bytes they move: what costs are counted in, and speeds are
+measured against.
 
 Multiplications and additions of the convolutions, the rest being below one per cent.
 """
@@ -38,3 +39,27 @@ def chunk_flop(config: ModelConfig) -> int:
 def flop_per_second(config: ModelConfig) -> float:
     """Floating point operations of all networks for one second of audio, without overlap of chunks."""
     return chunk_flop(config) * config.sample_rate / (config.frames * config.frame_step)
+
+
+def chunk_bytes(config: ModelConfig, batch_size: int = 1) -> int:
+    """Bytes that the convolutions of all networks move for one chunk at least: float32 inputs and outputs, each once,
+    and a batch's share of the kernels.
+
+    >>> chunk_bytes(ModelConfig(('vocals', 'drums', 'bass', 'other'))) / 1e6
+    534.595072
+    """
+    values, weights = 0, 0
+    height, width, channels = config.frames, config.bins, config.channels
+    for filters in config.conv_filters:
+        values += height * width * channels + height * width * filters // 4
+        weights += KERNEL * KERNEL * channels * filters
+        height, width, channels = height // 2, width // 2, filters
+    skips = list(config.conv_filters[:-1])
+    for filters in [*reversed(config.conv_filters[:-1]), 1]:
+        values += height * width * channels + 4 * height * width * filters
+        weights += KERNEL * KERNEL * channels * filters
+        height, width = 2 * height, 2 * width
+        channels = filters + (skips.pop() if skips else 0)
+    values += height * width * (channels + config.channels)
+    weights += MASK_KERNEL * MASK_KERNEL * channels * config.channels
+    return 4 * (values + weights // batch_size) * len(config.instruments)

@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,8 +100,24 @@ def find_gpu() -> str | None:
     return None
 
 
+def forbid_tf32() -> None:
+    """Products of float32 with all their bits on GPUs too, for the process.
+
+    Libraries let tensor cores round the inputs to 11 bits (TF32) unless told otherwise. Stems have 16 bits and more,
+    and no run waits for the networks of a GPU: cores that encode and compute features are slower.
+    """
+    if keras.backend.backend() == 'tensorflow':
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+    elif keras.backend.backend() == 'jax':
+        import jax
+
+        jax.config.update('jax_default_matmul_precision', 'float32')
+
+
 def compile_function(
-    model: keras.Model | None, function: Callable[..., Any], xla: bool | None = None, fetch: bool = True
+    model: keras.Model | None, function: Callable[..., Any], xla: bool | None = None
 ) -> Callable[..., Any]:
     """Compile `function(network, *inputs)`, which calls `network` (the model, in inference mode) on tensors.
 
@@ -109,7 +125,6 @@ def compile_function(
       model: None: the function calls no network, and gets None.
       xla: whether TensorFlow compiles by XLA (JAX always does); None: where there is a GPU. On CPUs it makes the
         networks half as fast (measured).
-      fetch: False: results stay tensors where they were computed, to be fetched one by one by `numpy.asarray`.
 
     Returns:
       A function from float32 or float64 arrays to an array, or to a tuple of arrays where `function` returns one; it is
@@ -133,29 +148,91 @@ def compile_function(
         def call(*inputs: np.ndarray) -> Any:
             with context.function_executor_type(executor):
                 found = graph(*map(tf.constant, inputs))
-                return tf.nest.map_structure(lambda x: x.numpy(), found) if fetch else found
+                return tf.nest.map_structure(lambda x: x.numpy(), found)
 
         return call
     if keras.backend.backend() == 'jax':
         import jax
 
-        variables = ([], []) if model is None else (model.trainable_variables, model.non_trainable_variables)
-        weights = tuple([variable.value for variable in kind] for kind in variables)
-
-        def pure(state: Any, *inputs: Any) -> Any:
-            return function(model and (lambda x: model.stateless_call(*state, x, training=False)[0]), *inputs)
-
-        jitted = jax.jit(pure)
-
-        def call_jax(*inputs: np.ndarray) -> Any:
-            with _double_precision(jax):
-                found = jitted(weights, *inputs)
-                return jax.tree.map(np.asarray, found) if fetch else found
-
-        return call_jax
+        jitted = _jitted(model, function)
+        return lambda *inputs: jax.tree.map(np.asarray, jitted(*inputs))
     raise RuntimeError(
         f'Keras backend {keras.backend.backend()!r} is not supported: set KERAS_BACKEND to tensorflow or jax'
     )
+
+
+def _jitted(model: keras.Model | None, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`compile_function` for JAX; results stay where they were computed."""
+    import jax
+
+    variables = ([], []) if model is None else (model.trainable_variables, model.non_trainable_variables)
+    weights = tuple([variable.value for variable in kind] for kind in variables)
+
+    def pure(state: Any, *inputs: Any) -> Any:
+        return function(model and (lambda x: model.stateless_call(*state, x, training=False)[0]), *inputs)
+
+    jitted = jax.jit(pure)
+
+    def call(*inputs: np.ndarray) -> Any:
+        with _double_precision(jax):
+            return jitted(weights, *inputs)
+
+    return call
+
+
+def compile_staged(
+    model: keras.Model, function: Callable[[Any, Tensor], tuple[Any, Any]]
+) -> Callable[[Sequence[np.ndarray]], tuple[Any, Any]]:
+    """Compile a function of a batch for a device that the batch must be brought to, and results fetched from.
+
+    TensorFlow decides by itself what is allocated in pinned memory, from which a GPU copies fast and beside its work:
+    inside a graph the tensors between operations on the CPU and on the GPU, and nothing that was made of arrays outside
+    (documentation of `GPUOptions.force_gpu_compatible`, the option itself being out of reach in TensorFlow 2;
+    `InferAllocAttr` in its executor). Nor does `tf.data.experimental.prefetch_to_device` ask for it: it copies from
+    where its pipeline has put the data (TensorFlow's issue 43905). So the batch is put together inside the graph on the
+    CPU, in a copy that is needed anyhow, and results are moved to the CPU inside it. On GPUs this was not measured. JAX
+    stages transfers by itself.
+
+    Args:
+      function: from the network and the batch to what is fetched, and what stays on the device until it is asked for
+        by `numpy.asarray`; both nested tuples.
+
+    Returns:
+      A function from the rows of a batch, arrays of the same shape, to both; fetched arrays may be read-only. It may be
+      called from several threads at once: then transfers of one call and computing of another can overlap on GPUs.
+    """
+    if keras.backend.backend() == 'jax':
+        import jax
+
+        jitted = _jitted(model, function)
+
+        def call_jax(rows: Sequence[np.ndarray]) -> tuple[Any, Any]:
+            fetched, kept = jitted(np.stack(rows))
+            return jax.tree.map(np.asarray, fetched), kept
+
+        return call_jax
+    import tensorflow as tf
+
+    network = functools.partial(model, training=False)
+    compiled = tf.function(
+        functools.partial(function, network), autograph=False, jit_compile=find_gpu() is not None or None
+    )
+
+    def staged(rows: list[Tensor]) -> tuple[Any, Any]:
+        with tf.device('CPU'):
+            batch = tf.stack(rows)
+        fetched, kept = compiled(batch)
+        with tf.device('CPU'):
+            return tf.nest.map_structure(tf.identity, fetched), kept
+
+    graph = tf.function(staged, autograph=False)
+
+    def call(rows: Sequence[np.ndarray]) -> tuple[Any, Any]:
+        with tf.device('CPU'):
+            fetched, kept = graph([tf.constant(row) for row in rows])
+        return tf.nest.map_structure(lambda x: x.numpy(), fetched), kept
+
+    return call
 
 
 def _double_precision(jax: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .chunk_rows import chunk_frames, unknown_rows
 from .chunks import ChunkGrid
 from .configuration import ModelConfig
 from .engines import WienerFunctions, full_batch, load_engine
@@ -39,6 +40,7 @@ class ChunkSeparator:
         engine: str = 'tensorflow',
         streams: int | None = None,
         for_16_bits: bool = False,
+        with_rows: bool = False,
     ) -> None:
         """Build the network and fill it.
 
@@ -48,6 +50,7 @@ class ChunkSeparator:
           engine: what computes the network, one of `engine_choice.ENGINES`.
           streams: threads that will call, each on a core of its own; None: one, with all cores.
           for_16_bits: the stems will be written with 16 bits at the model's rate: see `engines.load_engine`.
+          with_rows: there will be features, at the model's rate: see there.
 
         Raises:
           UsageError: a method that the model cannot be used with, or an engine that is not installed.
@@ -59,7 +62,7 @@ class ChunkSeparator:
         self.method.check(config)
         self.outputs = self.method.outputs(config)
         self.grid = ChunkGrid.of(config, self.method.overlap)
-        self._engine = load_engine(engine, config, weights, self.method, batch_size, streams, for_16_bits)
+        self._engine = load_engine(engine, config, weights, self.method, batch_size, streams, for_16_bits, with_rows)
         self.batch_size = self._engine.batch_size
 
     def separate_runs(self, runs: list[np.ndarray], filters: Sequence[WienerFilter] | None = None) -> list[np.ndarray]:
@@ -78,13 +81,22 @@ class ChunkSeparator:
           ValueError: filters that do not fit the runs or the method.
           RunError: no space for the Wiener filter's temporary file.
         """
+        return [stems for stems, _ in self.separate_with_rows(runs, filters)]
+
+    def separate_with_rows(
+        self, runs: list[np.ndarray], filters: Sequence[WienerFilter] | None = None
+    ) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """`separate_runs`, and for each run too what a GPU has computed for features on the way.
+
+        Returns:
+          For each run its stems, and float32 (outputs + 1, 1 + samples // 1024, NUM_SPECTRAL): spectral rows (see
+          features/frames.py) of the outputs and of the run itself, NaN where they are not known; None: none are.
+        """
         if filters is not None:
             self._check_filters(runs, filters)
         outputs = [np.zeros((len(self.outputs), *run.shape), np.float32) for run in runs]
         if self.method.mwf_iterations == 0:
-            for batch in self._batches(runs):
-                self._engine.path.separate(batch.waves, self._targets(batch, outputs))
-            return outputs
+            return list(zip(outputs, self._separate_chunks(runs, outputs), strict=True))
         if filters is None:
             chunks = self._separate_whole(runs)
         else:
@@ -92,7 +104,20 @@ class ChunkSeparator:
         for batch, stems in chunks:
             for row, target in enumerate(self._targets(batch, outputs)):
                 target += stems[:, row]
-        return outputs
+        return [(stems, None) for stems in outputs]
+
+    def _separate_chunks(self, runs: list[np.ndarray], outputs: list[np.ndarray]) -> list[np.ndarray | None]:
+        """Add the chunks' contributions to the outputs; the runs' spectral rows."""
+        rows: list[Any] = [None] * len(runs)
+        for batch in self._batches(runs):
+            found = self._engine.path.separate(batch.waves, self._targets(batch, outputs))
+            if found is None:
+                continue
+            for row, (number, start) in enumerate(batch.places):
+                if rows[number] is None:
+                    rows[number] = unknown_rows(len(found), len(runs[number]))
+                rows[number][:, chunk_frames(self.grid, start)] = found[:, row]
+        return rows
 
     def _targets(self, batch: Batch, outputs: list[np.ndarray]) -> list[np.ndarray]:
         return [outputs[number][:, start : start + self.grid.span] for number, start in batch.places]

@@ -3,7 +3,7 @@
 Two engines: 'tensorflow' is the Keras network on TensorFlow (or on JAX, by KERAS_BACKEND), 'openvino' the same network
 in OpenVINO, on CPUs, which starts without TensorFlow. And two signal paths. On the host: transforms and masks by SciPy
 and NumPy around the network (host_signal.py), the faster one on CPUs. On the device: all in one compiled graph
-(signal_path.py), so that nothing but samples goes to a GPU and comes back. Which one runs depends on whether there is a
+(device_path.py), so that nothing but samples goes to a GPU and comes back. Which one runs depends on whether there is a
 GPU, and the log says so; both make the same stems but for rounding.
 """
 
@@ -30,13 +30,17 @@ Networks = Callable[[np.ndarray], Sequence[np.ndarray]]  # magnitudes (batch, T,
 class SignalPath(Protocol):
     """The way of chunks from samples to stems, without a Wiener filter."""
 
-    def separate(self, waves: Sequence[np.ndarray], stems: Sequence[np.ndarray]) -> None:
+    def separate(self, waves: Sequence[np.ndarray], stems: Sequence[np.ndarray]) -> np.ndarray | None:
         """Add what chunks contribute to the method's outputs.
 
         Args:
           waves: float32 (span, channels), at most as many as go through the network together.
           stems: for each float32 (outputs, span, channels), every output contiguous: what chunks before have
             contributed, that is zeros from sample `grid.tail` on.
+
+        Returns:
+          float32 (outputs + 1, chunks, chunk_rows.rows_per_chunk(grid), NUM_SPECTRAL): spectral rows for the features
+          of the outputs, as they will be written, and of the mixture, see chunk_rows.py; None: they are not computed.
         """
 
 
@@ -85,43 +89,6 @@ class HostPath:
             target[:, : self._tail] += before
 
 
-class DevicePath:
-    """Everything in one compiled graph of Keras operations, on the device that the array library uses."""
-
-    def __init__(
-        self, network: Any, config: ModelConfig, method: Method, batch_size: int, for_16_bits: bool = False
-    ) -> None:
-        """`network` is a Keras model, as `build_folded_unet` makes it; `for_16_bits`: see `load_engine`."""
-        from .backend import compile_function
-        from .signal_path import separate_chunks, separate_to_16_bits
-
-        function: Any = separate_to_16_bits if for_16_bits else separate_chunks
-        bound = functools.partial(function, config=config, method=method)
-        self._separate = compile_function(network, bound, fetch=not for_16_bits)
-        self._for_16_bits = for_16_bits
-        self._batch_size = batch_size
-        self._tail = ChunkGrid.of(config, method.overlap).tail
-
-    def separate(self, waves: Sequence[np.ndarray], stems: Sequence[np.ndarray]) -> None:
-        """See `SignalPath`."""
-        separated = self._separate(full_batch(waves, self._batch_size))
-        if not self._for_16_bits:
-            for row, target in enumerate(stems):
-                target += separated[:, row]
-            return
-        numbers, seams, fits = map(np.asarray, separated[:3])
-        # Beyond full scale floats are needed, in which it can be seen how far.
-        samples = None if fits[: len(stems)].all() else np.asarray(separated[3])
-        for row, target in enumerate(stems):
-            before, body, after = np.split(target, [self._tail, self._tail + numbers.shape[2]], axis=1)
-            before += seams[:, row, : self._tail]
-            after += seams[:, row, self._tail :]
-            if samples is not None and not fits[row]:
-                body[...] = samples[:, row]
-            else:
-                np.multiply(numbers[:, row], np.float32(2.0**-15), out=body)
-
-
 def full_batch(waves: Sequence[np.ndarray], batch_size: int) -> np.ndarray:
     """Chunks as one array, float32 (batch_size, span, channels), with zeros where there are too few."""
     if len(waves) == batch_size == 1:
@@ -140,6 +107,7 @@ def load_engine(
     batch_size: int | None = None,
     streams: int | None = None,
     for_16_bits: bool = False,
+    with_rows: bool = False,
 ) -> Engine:
     """Build the networks of a method and fill them; sizes the thread pools of what computes them.
 
@@ -149,6 +117,8 @@ def load_engine(
       streams: threads that will call, each on a core of its own; None: one, with all cores.
       for_16_bits: the stems will be written with 16 bits at the model's rate: a GPU may round them to these steps, so
         that half as much has to leave it. Files and features are the same. Not under the Wiener filter.
+      with_rows: there will be features of the stems, as they will be written, and of the mixture, at the model's rate:
+        a GPU may compute a part of them, see chunk_rows.py. Not under the Wiener filter.
 
     Raises:
       UsageError: an unknown engine, or one that is not installed.
@@ -157,7 +127,7 @@ def load_engine(
     return (
         _openvino_engine(config, weights, method, batch_size or 1, streams)
         if name == 'openvino'
-        else _keras_engine(config, weights, method, batch_size, streams, for_16_bits)
+        else _keras_engine(config, weights, method, batch_size, streams, for_16_bits, with_rows)
     )
 
 
@@ -168,9 +138,10 @@ def _keras_engine(
     batch_size: int | None,
     streams: int | None,
     for_16_bits: bool,
+    with_rows: bool,
 ) -> Engine:
     from . import signal_path
-    from .backend import compile_function, configure_threads, find_gpu
+    from .backend import compile_function, configure_threads, find_gpu, forbid_tf32
     from .folded_unet import build_folded_unet
 
     if streams is not None:
@@ -179,8 +150,11 @@ def _keras_engine(
     size = batch_size or (GPU_BATCH_SIZE if gpu else 1)
     network = build_folded_unet(config, weights, method.networks(config), shares=method.masks == 'direct')
     if gpu:
+        from .device_path import DevicePath
+
+        forbid_tf32()
         logger.info('transforms, networks and masks run on %s, %d chunks at a time', gpu, size)
-        path: SignalPath = DevicePath(network, config, method, size, for_16_bits)
+        path: SignalPath = DevicePath(network, config, method, size, for_16_bits, with_rows)
     else:
         logger.info('no GPU: networks run on the CPU, %d chunks at a time, transforms and masks beside them', size)
         path = HostPath(compile_function(network, _as_list), config, method, size)

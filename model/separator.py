@@ -23,6 +23,7 @@ def load_chunk_separator(
     engine: str = 'tensorflow',
     streams: int | None = None,
     for_16_bits: bool = False,
+    with_rows: bool = False,
 ) -> ChunkSeparator:
     """A ChunkSeparator of a resolved model, with its arguments.
 
@@ -32,7 +33,8 @@ def load_chunk_separator(
     if method is not None:
         method.check(files.config)  # before the weights are read
     check_engine(engine)
-    return ChunkSeparator(files.config, files.read_weights(), batch_size, method, engine, streams, for_16_bits)
+    weights = files.read_weights()
+    return ChunkSeparator(files.config, weights, batch_size, method, engine, streams, for_16_bits, with_rows)
 
 
 class Separator:

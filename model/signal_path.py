@@ -7,7 +7,7 @@ whole track before it can filter, needs two: `wiener_analysis` and `wiener_synth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -98,23 +98,26 @@ def separate_chunks(network: object, waves: Tensor, config: ModelConfig, method:
     return _waves_of(spectra(), (real, imaginary), config, method)
 
 
-def separate_to_16_bits(
-    network: object, waves: Tensor, config: ModelConfig, method: Method
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`separate_chunks` for stems that will be written with 16 bits, so that half as much leaves the device.
+class For16Bits(NamedTuple):
+    """The samples between the seams of chunks, `body`, as 16-bit files will hold them, and what else is not known."""
 
-    Returns:
-      int16 (outputs, batch, n, channels): the samples to which no other chunk adds, as they will be written.
-      float32 (outputs, batch, span - n, channels): those before and after.
-      bool (batch,): whether no value of a chunk is beyond full scale or NaN.
-      float32 (outputs, batch, n, channels): the first ones again, for the chunks where one is.
+    numbers: Tensor  # int16 (outputs, batch, n, channels)
+    fits: Tensor  # bool (batch,): whether no value of a chunk's body is beyond full scale or NaN
+
+
+def split_seams(samples: Tensor, grid: ChunkGrid) -> tuple[Tensor, Tensor]:
+    """What only one chunk adds to, samples tail to hop of (..., span, channels), and the others: before, then after."""
+    stop = max(grid.hop, grid.tail)
+    seams = ops.concatenate([samples[..., : grid.tail, :], samples[..., stop:, :]], axis=-2)
+    return samples[..., grid.tail : stop, :], seams
+
+
+def to_16_bits(body: Tensor) -> For16Bits:
+    """Round the samples between the seams, float32 (outputs, batch, n, channels), so that half as much leaves the
+    device.
     """
-    grid = ChunkGrid.of(config, method.overlap)
-    stems = separate_chunks(network, waves, config, method)
-    body = stems[:, :, grid.tail : max(grid.hop, grid.tail)]
-    seams = ops.concatenate([stems[:, :, : grid.tail], stems[:, :, max(grid.hop, grid.tail) :]], axis=2)
     steps = ops.clip(ops.round(body * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
-    return ops.cast(steps, 'int16'), seams, ops.all(ops.abs(body) <= 1, axis=(0, 2, 3)), body
+    return For16Bits(ops.cast(steps, 'int16'), ops.all(ops.abs(body) <= 1, axis=(0, 2, 3)))
 
 
 def _seen(parts: Parts, config: ModelConfig) -> wiener.Spectrum:

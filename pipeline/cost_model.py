@@ -89,10 +89,11 @@ def _stage_ms(work: Work, profile: Profile, costs: StageCosts) -> dict[str, floa
     if profile.gpu is None:
         stages['transforms'] = costs.transforms_ms * stems / TRANSFORMED_STEMS * slower
         stages['networks'] = flop / (core * 1e9 * costs.network_share) / cores * 1000
-    else:  # transforms and masks are done there, too, in a small part of the networks' time
+    else:  # transforms, masks and features' spectra are done there, too, in a part of the networks' time
         stages['networks (GPU)'] = flop / (profile.gpu.tflops * 1e12 * profile.gpu.share) * 1000
     if work.features:
-        stages['features'] = (stems + MIXTURE) * costs.features_ms * slower
+        one_signal = costs.features_ms if profile.gpu is None else costs.features_gpu_ms
+        stages['features'] = (stems + MIXTURE) * one_signal * slower
     stages['encode'] = stems * costs.encode_ms[work.format] * slower
     moved = costs.input_bytes + stems * costs.stem_bytes[work.format]
     stages['storage'] = moved / (profile.megabytes_per_second * 1e6) * 1000

@@ -32,6 +32,7 @@ class StageCosts:
     decode_ms: float
     transforms_ms: float  # STFT, masks and inverse STFT of four stems
     features_ms: float  # of one signal
+    features_gpu_ms: float  # of one signal, where a GPU computes the spectral part
     encode_ms: dict[str, float]  # format -> of one stem
     stem_bytes: dict[str, float]  # format -> of one stem
     feature_bytes: float  # of one signal

@@ -39,6 +39,7 @@ class SeparatedSegment(NamedTuple):
 
     decoded: DecodedSegment
     stems: np.ndarray  # float32 (stems, samples, channels): contributions at the same places
+    rows: np.ndarray | None = None  # of the stems and the mixture: ChunkSeparator.separate_with_rows
 
 
 class MeasuredSegment(NamedTuple):
@@ -64,7 +65,8 @@ class _AudioCoder(beam.coders.Coder):
 
     def estimate_size(self, value: Any) -> int:
         if isinstance(value, SeparatedSegment):
-            return value.stems.nbytes + value.decoded.samples.nbytes
+            rows = 0 if value.rows is None else value.rows.nbytes
+            return value.stems.nbytes + value.decoded.samples.nbytes + rows
         if isinstance(value, DecodedSegment):
             return value.samples.nbytes
         if isinstance(value, MeasuredSegment):

@@ -34,10 +34,16 @@ class SegmentHandler(ModelHandler[DecodedSegment, Out, Any]):
     def _for_16_bits(self) -> bool:
         return self.job.stem_format.bits == 16 and self.job.output_rate == self.job.model.config.sample_rate
 
+    @property
+    def _with_rows(self) -> bool:
+        # Rows are those of the samples as written; 24 bits, which only the host rounds to, are left to it.
+        job = self.job
+        return job.features and job.stem_format.bits in (None, 16) and job.output_rate == job.model.config.sample_rate
+
     def load_model(self) -> Any:
         """A ChunkSeparator, shared by all steps and threads of the process."""
         job = self.job
-        method = job.method, self._for_16_bits
+        method = job.method, self._for_16_bits, self._with_rows
         tag = repr((job.model.fingerprint, job.model.weights, method, job.engine, job.batch_size))
         return _LOADED.acquire(self._load, tag)
 
@@ -47,7 +53,9 @@ class SegmentHandler(ModelHandler[DecodedSegment, Out, Any]):
 
         began = time.perf_counter()
         job = self.job
-        model = load_chunk_separator(job.model, job.batch_size, job.method, job.engine, job.streams, self._for_16_bits)
+        model = load_chunk_separator(
+            job.model, job.batch_size, job.method, job.engine, job.streams, self._for_16_bits, self._with_rows
+        )
         _loads.append(time.perf_counter() - began)
         return model
 

@@ -111,7 +111,7 @@ class StemModelHandler(SegmentHandler[SeparatedSegment]):
         """Separate the segments of a batch; their chunks go through the network together."""
         count_loads()
         began = time.perf_counter()
-        stems = _separate(batch, model)
+        found = _separate(batch, model)
         took = time.perf_counter() - began
         chunks = sum(decoded.chunks for decoded in batch)
         count_stage(
@@ -120,12 +120,12 @@ class StemModelHandler(SegmentHandler[SeparatedSegment]):
             segments=len(batch),
             audio=sum(map(self._seconds, batch)),
             bytes_in=sum(decoded.samples.nbytes for decoded in batch),
-            bytes_out=sum(separated.nbytes for separated in stems),
+            bytes_out=sum(stems.nbytes for stems, _ in found),
         )
         count(CHUNKS, chunks)
-        for decoded, separated in zip(batch, stems, strict=True):
+        for decoded, (stems, rows) in zip(batch, found, strict=True):
             share = took * decoded.chunks / max(chunks, 1)
-            yield SeparatedSegment(decoded._replace(seconds={**decoded.seconds, 'separate': share}), separated)
+            yield SeparatedSegment(decoded._replace(seconds={**decoded.seconds, 'separate': share}), stems, rows)
 
     def _seconds(self, decoded: DecodedSegment) -> float:
         """Of audio in a segment: up to where the next one begins, or to the end of the track."""
@@ -136,15 +136,16 @@ class StemModelHandler(SegmentHandler[SeparatedSegment]):
         return max(0, last - (grid.lead if segment.index == 0 else 0)) / self.job.model.config.sample_rate
 
 
-def _separate(batch: Sequence[DecodedSegment], model: Any) -> list[np.ndarray]:
-    """The stems of every segment; whole tracks, which have no Wiener filter yet, in a call of their own."""
-    stems: list[Any] = [None] * len(batch)
+def _separate(batch: Sequence[DecodedSegment], model: Any) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """The stems of every segment, and spectral rows if there are any; whole tracks, which have no Wiener filter yet, in
+    a call of their own.
+    """
+    found: list[Any] = [None] * len(batch)
     for has_filter in (False, True):
         rows = [row for row, decoded in enumerate(batch) if (decoded.wiener is not None) == has_filter]
         filters = [batch[row].wiener for row in rows] if has_filter else None
         if rows:
-            for row, separated in zip(
-                rows, model.separate_runs([batch[row].samples for row in rows], filters), strict=True
-            ):
-                stems[row] = separated
-    return stems
+            runs = [batch[row].samples for row in rows]
+            for row, separated in zip(rows, model.separate_with_rows(runs, filters), strict=True):
+                found[row] = separated
+    return found

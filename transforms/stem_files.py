@@ -73,18 +73,19 @@ def resample_stream(blocks: Iterable[np.ndarray], from_rate: int, to_rate: int, 
     yield np.concatenate([last, np.zeros((max(0, missing - len(last)), channels), np.float32)])[:missing]
 
 
-def write_stem(blocks: Iterable[np.ndarray], path: str, job: SeparateJob) -> StemFile:
+def write_stem(blocks: Iterable[np.ndarray], path: str, job: SeparateJob, known: np.ndarray | None = None) -> StemFile:
     """Write one stem to a local file, unless the job keeps features alone.
 
     Args:
       blocks: float32 (n, channels) at the model's rate, in order.
+      known: spectral rows of the stem, as it will be written, for its features: see FeatureExtractor.
 
     Raises:
       TrackError: samples so far beyond full scale that a lossy encoder cannot take them.
       OSError: the disk's.
     """
     config, rate, form = job.model.config, job.output_rate, job.stem_format
-    extractor = FeatureExtractor(rate, config.channels) if job.features else None
+    extractor = FeatureExtractor(rate, config.channels, known) if job.features else None
     samples = beyond = 0
     spent = 0.0  # seconds on features
     stream = resample_stream(reblock(blocks), config.sample_rate, rate, config.channels)
@@ -111,10 +112,10 @@ def write_stem(blocks: Iterable[np.ndarray], path: str, job: SeparateJob) -> Ste
     return StemFile(samples, _sha256(path) if job.keep_stems else '', beyond, features, spent)
 
 
-def extract_features(blocks: Iterable[np.ndarray], job: SeparateJob) -> StemFeatures:
-    """Features of the mixture: of its samples as decoded, at the rate of the stem files."""
+def extract_features(blocks: Iterable[np.ndarray], job: SeparateJob, known: np.ndarray | None = None) -> StemFeatures:
+    """Features of the mixture: of its samples as decoded, at the rate of the stem files; `known`: see `write_stem`."""
     config, rate = job.model.config, job.output_rate
-    extractor = FeatureExtractor(rate, config.channels)
+    extractor = FeatureExtractor(rate, config.channels, known)
     for block in resample_stream(reblock(blocks), config.sample_rate, rate, config.channels):
         extractor.add(block)
     return extractor.finish()

@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from ..model.chunk_rows import rows_of_track
 from ..model.errors import TrackError
 from .addresses import shown
 from .audio_records import SeparatedSegment
 from .completion import track_key
 from .encoding import clipped, dequantise, quantise
+from .feature_tables import MIXTURE
 from .finishing import finish_track
 from .job import SeparateJob
 from .metrics import WRITE, count_stage
@@ -84,7 +86,16 @@ def write_segment(separated: SeparatedSegment, job: SeparateJob) -> Iterator[Com
         end,
         decoded.seconds,
         job,
+        known=_known_rows(separated, end, job),
     )
+
+
+def _known_rows(separated: SeparatedSegment, end: int, job: SeparateJob) -> dict[str, np.ndarray]:
+    """Spectral rows of the stems and the mixture of a track that is one segment; none if they were not computed."""
+    if separated.rows is None:
+        return {}
+    rows = rows_of_track(separated.rows, job.grid, end)
+    return dict(zip((*job.instruments, MIXTURE), rows, strict=True))
 
 
 def _once(samples: np.ndarray) -> Callable[[], Iterable[np.ndarray]]:

@@ -63,8 +63,14 @@ class FeatureExtractor:
     One extractor serves one signal and one thread; extractors of several threads share nothing that changes.
     """
 
-    def __init__(self, sample_rate: int, channels: int) -> None:
+    def __init__(self, sample_rate: int, channels: int, known: np.ndarray | None = None) -> None:
         """An extractor that has seen no samples.
+
+        Args:
+          sample_rate: Hz.
+          channels: of the signal.
+          known: spectral rows (see frames.py) of the first frames of the stream, with NaN for those that are not known
+            and will be computed; None: all will be.
 
         Raises:
           ValueError: the sample rate is outside 4000 to 384000 Hz, or there is no channel.
@@ -79,7 +85,7 @@ class FeatureExtractor:
         # The last hop of the group before, the group, and room for the zeros that flush the true peak.
         self._samples = np.zeros((channels, HOP_LENGTH + _GROUP + HOP_LENGTH), np.float32)
         self._filled = 0  # samples of the group that are there
-        self._frames: FrameAnalysis | None = FrameAnalysis(sample_rate)
+        self._frames: FrameAnalysis | None = FrameAnalysis(sample_rate, known)
         self._loudness = LoudnessMeter(sample_rate, channels)
         self._peak = 0.0
         self._energy = 0.0

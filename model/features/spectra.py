@@ -28,23 +28,27 @@ Array = np.ndarray
 
 AMIN = 1e-10  # librosa's floor under every logarithm
 TOP_DB = 80.0  # librosa.power_to_db: nothing lies further below the maximum of the whole track
-_ROLL_PERCENT = 0.85
-_TINY = float(np.finfo(np.float32).tiny)  # librosa.util.normalize leaves vectors shorter than this as they are
+ROLL_PERCENT = 0.85
+TINY = float(np.finfo(np.float32).tiny)  # librosa.util.normalize leaves vectors shorter than this as they are
 _SORT_PARTS = 4
 _FRAMES_AT_ONCE = 32  # float64 spectra that fit a processor's cache
-_ROLLOFF_DOUBT = 1e-5  # of the sum: ten standard deviations of the rounding of a float32 running sum of 1025 terms
+ROLLOFF_DOUBT = 1e-5  # of the sum: ten standard deviations of the rounding of a float32 running sum of 1025 terms
 
 
-def magnitudes(samples: Array) -> Array:
-    """Magnitude spectrogram of overlapping Hann-windowed frames.
+def frames_of(samples: Array) -> Array:
+    """Overlapping frames of samples (1024 * (frames + 1),), as a view (frames, 2048)."""
+    return np.lib.stride_tricks.sliding_window_view(samples, FRAME_LENGTH)[::HOP_LENGTH]
+
+
+def magnitudes(frames: Array) -> Array:
+    """Magnitude spectrogram of frames, Hann-windowed here.
 
     Args:
-      samples: (1024 * (frames + 1),), float32.
+      frames: (frames, 2048), float32.
 
     Returns:
       (frames, 1025), float32.
     """
-    frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME_LENGTH)[::HOP_LENGTH]
     result = np.empty((len(frames), NUM_BINS), np.float32)
     windowed = np.empty((min(len(frames), _FRAMES_AT_ONCE), FRAME_LENGTH))
     for start in range(0, len(frames), _FRAMES_AT_ONCE):
@@ -76,7 +80,7 @@ def centroid_and_bandwidth(moments: Array, sample_rate: int) -> tuple[Array, Arr
     """
     total, first, second = moments
     scale = total.sum(axis=1)
-    scale[scale < _TINY] = 1.0
+    scale[scale < TINY] = 1.0
     middles = BLOCK_BINS * np.arange(total.shape[1]) + BLOCK_BINS // 2
     centroid = (total @ middles + first.sum(axis=1)) / scale
     # librosa's sum of S (f - c)^2, with f - c = (middle - c) + k.
@@ -99,7 +103,7 @@ def rolloff(magnitude: Array, sums: Array, sample_rate: int) -> Array:
     """
     frames = np.arange(len(magnitude))
     ends = np.cumsum(sums, axis=1)
-    threshold = _ROLL_PERCENT * ends[:, -1:]
+    threshold = ROLL_PERCENT * ends[:, -1:]
     block = np.argmax(ends >= threshold, axis=1)
     base = np.where(block > 0, ends[frames, block - 1], 0.0)
     running = np.empty((len(magnitude), 1 + BLOCK_BINS))
@@ -107,10 +111,10 @@ def rolloff(magnitude: Array, sums: Array, sample_rate: int) -> Array:
     np.cumsum(magnitude.reshape(len(magnitude), -1, BLOCK_BINS)[frames, block], axis=1, out=running[:, 1:])
     running[:, 1:] += base[:, None]
     bins = block * BLOCK_BINS + np.argmax(running[:, 1:] >= threshold, axis=1)
-    doubtful = np.flatnonzero(np.abs(running - threshold).min(axis=1) <= _ROLLOFF_DOUBT * ends[:, -1])
+    doubtful = np.flatnonzero(np.abs(running - threshold).min(axis=1) <= ROLLOFF_DOUBT * ends[:, -1])
     if doubtful.size:
         exact = np.cumsum(magnitude[doubtful], axis=1)
-        bins[doubtful] = np.argmax(exact >= _ROLL_PERCENT * exact[:, -1:], axis=1)
+        bins[doubtful] = np.argmax(exact >= ROLL_PERCENT * exact[:, -1:], axis=1)
     return bin_frequencies(sample_rate)[bins]
 
 
@@ -166,13 +170,13 @@ def chroma(power: Array, sample_rate: int) -> Array:
     """Energy of the twelve pitch classes from C, the strongest of every frame 1, (frames, 12) float32; 0 in silence."""
     raw = matmul_rows(power, chroma_bank(sample_rate))
     strongest = raw.max(axis=1, keepdims=True)
-    return raw / np.where(strongest < _TINY, np.float32(1.0), strongest)
+    return raw / np.where(strongest < TINY, np.float32(1.0), strongest)
 
 
 def tonnetz(chroma: Array) -> Array:
     """Tonal centroids of chroma vectors, (frames, 6) float64; 0 in silence."""
     total = chroma.sum(axis=1, keepdims=True, dtype=np.float64)
-    return matmul_rows(chroma / np.where(total < _TINY, 1.0, total), tonnetz_basis())
+    return matmul_rows(chroma / np.where(total < TINY, 1.0, total), tonnetz_basis())
 
 
 def decibels(values: Array) -> Array:

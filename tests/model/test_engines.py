@@ -13,8 +13,9 @@ import pytest
 from stembeam.model import backend
 from stembeam.model.chunk_separator import ChunkSeparator
 from stembeam.model.chunks import ChunkGrid
+from stembeam.model.device_path import DevicePath
 from stembeam.model.engine_choice import GPU_BATCH_SIZE
-from stembeam.model.engines import DevicePath, HostPath, load_engine
+from stembeam.model.engines import HostPath, load_engine
 from stembeam.model.errors import UsageError
 from stembeam.model.folded_unet import build_folded_unet
 from stembeam.model.method import Method
@@ -41,11 +42,23 @@ def test_on_a_device_all_of_it_gives_the_stems_of_the_host(
     with caplog.at_level(logging.INFO):
         on_device = ChunkSeparator(TINY, random_weights(TINY))
     assert isinstance(on_device._engine.path, DevicePath)
+    assert not products_may_be_rounded()
     assert on_device.batch_size == GPU_BATCH_SIZE
     assert f'run on a pretended GPU, {GPU_BATCH_SIZE} chunks at a time' in caplog.text
     (found,) = on_device.separate_runs([RUN])
     assert expected.std() > 0.01
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def products_may_be_rounded() -> bool:
+    """Whether the array library may use TF32 on a GPU."""
+    if backend.keras.backend.backend() == 'jax':
+        import jax
+
+        return jax.config.jax_default_matmul_precision != 'float32'
+    import tensorflow as tf
+
+    return tf.config.experimental.tensor_float_32_execution_enabled()
 
 
 def test_the_graph_and_the_host_path_around_the_same_network(caplog: pytest.LogCaptureFixture) -> None:

@@ -28,6 +28,7 @@ COSTS = StageCosts(
     decode_ms=1.0,
     transforms_ms=4.0,
     features_ms=2.0,
+    features_gpu_ms=1.0,
     encode_ms={'flac': 3.0},
     stem_bytes={'flac': 100_000},
     feature_bytes=1000,
@@ -55,7 +56,7 @@ def test_a_gpu_leaves_the_rest_to_the_cores():
     gpu = dataclasses.replace(MACHINE, gpu=Gpu('T4', 8.0, 0.25, False))
     found = estimate(WORK, gpu, COSTS, PRICES)
     assert found.stage_ms['networks (GPU)'] == pytest.approx(4.104 / 2, rel=1e-3)
-    assert found.speed == pytest.approx(10 * 1000 / (1 + 10 + 12), rel=1e-3)
+    assert found.speed == pytest.approx(10 * 1000 / (1 + 5 + 12), rel=1e-3)
     assert found.binds == 'encode'
     slow = dataclasses.replace(gpu, gpu=Gpu('T4', 0.1, 0.25, False))
     assert estimate(WORK, slow, COSTS, PRICES).binds == 'networks (GPU)'

@@ -162,9 +162,9 @@ def test_segments_of_long_tracks_get_their_filter(tmp_path, tiny_model, planned)
 class FakeModel:
     """Gives numbers that tell which run got which filter."""
 
-    def separate_runs(self, runs, filters=None):
+    def separate_with_rows(self, runs, filters=None):
         return [
-            np.full((1, len(run), 2), run[0, 0] + (0 if filters is None else filters[number].scale))
+            (np.full((1, len(run), 2), run[0, 0] + (0 if filters is None else filters[number].scale)), None)
             for number, run in enumerate(runs)
         ]
 
