@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.runners.runner import PipelineResult
 
 from ..model.errors import RunError
 from ..model.hiding import without_secrets
@@ -31,7 +32,7 @@ from ..transforms.writing import PARTS
 from .checks import check_asked, check_places, check_reachable, make_job, read_inputs
 from .dataflow import complete_options, waits
 from .dry_run import tell
-from .execution import WorkerDied, execute
+from .execution import WorkerDied, all_retries, execute
 from .progress import Progress, Watch, clock
 from .restarting import (
     Begun,
@@ -46,6 +47,7 @@ from .restarting import (
 )
 from .runners import Placement, available_cores, place
 from .separate import build_separate
+from .stores import RetryCount, counted_retries, retries_told
 
 RUN_FILE = 'run.json'
 MODELS = f'{PRIVATE}/models'  # where workers on other machines read them
@@ -63,6 +65,7 @@ class Outcome:
     elapsed: float  # seconds
     reasons: tuple[str, ...]  # of the first failures
     ignored: dict[str, int]  # extension -> files of input folders that were not taken for audio
+    store_retries: int | None  # requests to stores that were made again; None: the runner does not tell
 
 
 def dry_run(options: argparse.Namespace, beam_options: dict[str, Any]) -> str:
@@ -82,6 +85,11 @@ def separate(options: argparse.Namespace, beam_options: dict[str, Any]) -> Outco
     check_asked(options)
     beam_options = complete_options(options, beam_options)
     placement = place(options.runner, fewer(options.workers or available_cores()), beam_options)
+    with counted_retries(placement.is_local) as retries:
+        return _separate(options, placement, retries)
+
+
+def _separate(options: argparse.Namespace, placement: Placement, retries: RetryCount) -> Outcome | None:
     begun = recall(Storage.at(options.output)) if placement.is_local else None
     listing = begun.listing if begun else read_inputs(options)  # before a model is fetched for nothing
     if not placement.is_local:
@@ -94,18 +102,29 @@ def separate(options: argparse.Namespace, beam_options: dict[str, Any]) -> Outco
         # Workers elsewhere read the model from where they write: never from this machine, nor from the internet.
         job = dataclasses.replace(job, model=stage_model(job.model, job.storage.url(MODELS)))
     try:
-        return _run(with_attempts(job, options, placement), listing, placement, options, begun)
+        return _run(with_attempts(job, options, placement), listing, placement, options, begun, retries)
     except WorkerDied as error:
         ask_again(error)
         raise
 
 
 def _run(
-    job: SeparateJob, listing: Listing, placement: Placement, options: argparse.Namespace, begun: Begun | None
+    job: SeparateJob,
+    listing: Listing,
+    placement: Placement,
+    options: argparse.Namespace,
+    begun: Begun | None,
+    retries: RetryCount,
 ) -> Outcome | None:
     storage = job.storage
     listed = {record_path(track.track_id) for track in listing.tracks}
-    former = [path for path in list_records(storage) if path not in listed]
+    former = []
+    is_fresh = begun is None
+    for path in list_records(storage):
+        if path in listed:
+            is_fresh = False
+        else:
+            former.append(path)
     shards = -(-(len(listed) + len(former)) // TRACKS_PER_SHARD)
     types = listing_types(track.metadata for track in listing.tracks)
     if former:
@@ -119,7 +138,7 @@ def _run(
         begun = Begun(began, run['started'], write_listing(storage, listing.tracks, former), listing)
     run['started'], files = begun.started, begun.files
     storage.write_bytes(RUN_FILE, json.dumps(run, indent=1).encode())
-    job = dataclasses.replace(job, since=begun.began)
+    job = dataclasses.replace(job, since=begun.began, is_fresh=is_fresh)
     if placement.is_local:
         remember(begun, options)
         separate_doubtful(job, doubtful_tracks(listing.tracks, job.attempts))
@@ -131,15 +150,16 @@ def _run(
         return None
     if options.progress:
         with Progress(watch, storage.is_local):
-            _execute(job, files, tables, placement)
+            result = _execute(job, files, tables, placement)
     else:
-        _execute(job, files, tables, placement)
+        result = _execute(job, files, tables, placement)
     forget_listing(storage, files)
     if not placement.is_local:
         forget_attempts(job)
     _forget_tables(tables)
     _forget_parts(storage, listing)
-    outcome = _outcome(tables, listing, time.time() - begun.began)
+    told = all_retries(retries, result, placement.is_local)
+    outcome = _outcome(tables, listing, time.time() - begun.began, told)
     run.update(dataclasses.asdict(outcome), finished=now())
     storage.write_bytes(RUN_FILE, json.dumps(run, indent=1).encode())
     return outcome
@@ -174,13 +194,13 @@ def _execute(
     tables: Tables,
     placement: Placement,
     wait: bool = True,
-) -> None:
+) -> PipelineResult:
     pipeline = beam.Pipeline(runner=placement.runner, options=placement.options)
     build_separate(pipeline, files, job, tables, in_order=placement.is_local)
-    execute(pipeline, wait)
+    return execute(pipeline, wait)
 
 
-def _outcome(tables: Tables, listing: Listing, elapsed: float) -> Outcome:
+def _outcome(tables: Tables, listing: Listing, elapsed: float, store_retries: int | None) -> Outcome:
     """Counted from what is in OUT, not by Beam's counters, of which runners may lose some."""
     storage, listed = tables.job.storage, len(listing.tracks)
     counts = [json.loads(storage.read_bytes(tables.counts_file(shard))) for shard in range(tables.shards)]
@@ -200,6 +220,7 @@ def _outcome(tables: Tables, listing: Listing, elapsed: float) -> Outcome:
         elapsed=elapsed,
         reasons=tuple(_told(row) for row in failures[:5]),
         ignored=dict(listing.ignored.most_common()),
+        store_retries=store_retries,
     )
 
 
@@ -256,7 +277,7 @@ def hide_secrets(value: Any) -> Any:
 def summary(outcome: Outcome, options: argparse.Namespace) -> str:
     """A few lines for people, at the end of a run."""
     speed = f'{outcome.audio / outcome.elapsed:.1f}x real time' if outcome.audio else 'nothing to separate'
-    out = options.output.rstrip('/')
+    out = without_secrets(options.output.rstrip('/'))
     lines = [
         f'done {outcome.done}, skipped {outcome.skipped} (complete already), failed {outcome.failed}: '
         f'{clock(outcome.audio)} of audio in {clock(outcome.elapsed)}, {speed}',
@@ -267,6 +288,7 @@ def summary(outcome: Outcome, options: argparse.Namespace) -> str:
     if outcome.ignored:
         kinds = ', '.join(f'{count} {kind}' for kind, count in outcome.ignored.items())
         lines.append(f'not audio  {sum(outcome.ignored.values())} other files left alone ({kinds})')
+    lines += retries_told(outcome.store_retries)
     if outcome.failed:
         lines.append(f'failures   {out}/failures-*.jsonl')
         lines += [f'  {reason}' for reason in outcome.reasons]

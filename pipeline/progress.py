@@ -29,6 +29,7 @@ from .clock import clock
 
 LOCAL_SECONDS, REMOTE_SECONDS = 1.0, 20.0  # between two looks
 READERS = 32  # files of a store that are read at the same time
+PAUSES_PER_LOOK = 10  # so many times longer than a look is the pause after it: records may be millions
 LINE_SECONDS = 30.0  # between two lines where standard error is not a terminal
 
 T = TypeVar('T')
@@ -216,11 +217,15 @@ class Progress:
             print('\r\x1b[K', end='', file=self._out, flush=True)
 
     def _show_until_stopped(self) -> None:
-        while not self._stop.wait(self._pause):
+        took = 0.0  # by the last look
+        while not self._stop.wait(max(self._pause, PAUSES_PER_LOOK * took)):
+            began = time.monotonic()
             try:
                 standing = self._watch.look()
             except RunError:  # a store that does not answer: the run itself says so if that lasts
                 continue
+            finally:
+                took = time.monotonic() - began
             if self._terminal:
                 print(f'\r\x1b[K{standing.bar()} {standing.line()}', end='', file=self._out, flush=True)
             else:

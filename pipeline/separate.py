@@ -11,12 +11,12 @@ from ..transforms.assembling import AssembleTracks
 from ..transforms.audio_records import AudioOrRecord, DecodedSegment, SeparatedSegment
 from ..transforms.guarding import Guarded
 from ..transforms.job import SeparateJob
-from ..transforms.listing_files import ListingFiles, ReadFormer, ReadTracks
+from ..transforms.listing_files import ListingFiles, ReadListing, read_former, read_tracks
 from ..transforms.manifest import Tables, WriteTables
 from ..transforms.measuring import MeasureTracks
 from ..transforms.planning import PlanTracks, SplitTracks, is_long
 from ..transforms.record_coders import Record
-from ..transforms.records import Completed, Part, PlannedTrack
+from ..transforms.records import Completed, Part, PlannedTrack, Track
 from ..transforms.separating import StemModelHandler, decode_segment
 from ..transforms.writing import write_segment
 
@@ -124,8 +124,8 @@ def build_separate(
     Args:
       files: what is to be separated, in the job's OUT.
     """
-    listed = pipeline | 'Listing' >> ReadTracks(job.storage, files.tracks)
+    listed = pipeline | 'Listing' >> ReadListing(job.storage, files.tracks, read_tracks, Track)
     separated = listed | 'SeparateTracks' >> SeparateTracks(job, in_order)
-    earlier = pipeline | 'Former' >> ReadFormer(job.storage, files.former)
+    earlier = pipeline | 'Former' >> ReadListing(job.storage, files.former, read_former, Completed)
     completed = (separated.completed, earlier) | 'AllCompleted' >> beam.Flatten()
     _ = (completed, separated.failures) | 'WriteTables' >> WriteTables(tables)

@@ -26,7 +26,8 @@ from .addresses import shown
 from .native_streams import NativeStream, StreamPool
 from .readers import UnreadableError, open_reader
 from .records import AudioInfo
-from .sources import fingerprint, local_copy, storage_error
+from .remote_files import RemoteFile
+from .sources import fingerprint, local_copy, look_at, storage_error
 from .watchdog import watched
 
 _POOL = StreamPool()
@@ -82,9 +83,10 @@ def decode_blocks(
     decoder = info.decoder if decoder == 'auto' else decoder
     first_block = start // (BLOCK_SECONDS * sample_rate)
     # With the process: a forked one shares file positions with its parent.
-    key = (os.getpid(), fingerprint(uri), decoder, channels, info.stream)
+    remote = look_at(uri)
+    key = (os.getpid(), fingerprint(uri, remote), decoder, channels, info.stream)
     stream = _POOL.take(key, block_input(first_block, info.sample_rate, sample_rate)[0])
-    stream = stream or _open_stream(uri, info, decoder, channels)
+    stream = stream or _open_stream(uri, remote, info, decoder, channels)
     try:
         for index, block in _blocks(stream, info, sample_rate, first_block, allow_truncated):
             position = index * BLOCK_SECONDS * sample_rate
@@ -102,10 +104,10 @@ def decode_blocks(
         _POOL.give_back(key, stream)
 
 
-def _open_stream(uri: str, info: AudioInfo, decoder: str, channels: int) -> NativeStream:
+def _open_stream(uri: str, remote: RemoteFile | None, info: AudioInfo, decoder: str, channels: int) -> NativeStream:
     """An open reader outlives the local copy of a remote file: the operating system keeps what is open."""
     with contextlib.ExitStack() as stack:
-        path = stack.enter_context(local_copy(uri))
+        path = stack.enter_context(local_copy(uri, remote))
         try:
             with watched():
                 reader = open_reader(decoder, path, uri, info.stream)

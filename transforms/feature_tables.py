@@ -16,6 +16,7 @@ from ..model.features.columns import FEATURES_VERSION, FRAME_FEATURES, TRACK_FEA
 from ..model.features.extractor import StemFeatures
 
 MIXTURE = 'mixture'
+LEAST_ROWS = 2048  # of a row group, but for the last one: 48 s; a short stem's own would be mostly metadata
 
 
 def _field(name: str, kind: pa.DataType, unit: str, definition: str) -> pa.Field:
@@ -54,6 +55,7 @@ class FrameTable:
         """Opens the file; use as a context manager."""
         self._track_id = printable(track_id)
         self._sample_rate = sample_rate
+        self._waiting: list[pa.Table] = []  # for a row group
         self._writer = pq.ParquetWriter(path, FRAMES_SCHEMA, compression='zstd', use_dictionary=['track_id', 'stem'])
 
     def __enter__(self) -> FrameTable:
@@ -62,10 +64,13 @@ class FrameTable:
 
     def __exit__(self, *error: object) -> None:
         """Closes the file."""
-        self._writer.close()
+        try:
+            self._write_group()
+        finally:
+            self._writer.close()
 
     def add(self, stem: str, features: StemFeatures) -> None:
-        """Append the frames of a stem, in row groups of bounded size."""
+        """Append the frames of a stem, in row groups of bounded size; those of short stems share one."""
         times = frame_times(features.num_frames, self._sample_rate)
         first = 0
         for block in features.frame_blocks():
@@ -76,8 +81,16 @@ class FrameTable:
                 pa.array(times[first : first + count]),
                 *(pa.array(np.ascontiguousarray(column), from_pandas=True) for column in block.T),
             ]
-            self._writer.write_table(pa.Table.from_arrays(columns, schema=FRAMES_SCHEMA))
+            self._waiting.append(pa.Table.from_arrays(columns, schema=FRAMES_SCHEMA))
+            if sum(map(len, self._waiting)) >= LEAST_ROWS:
+                self._write_group()
             first += count
+
+    def _write_group(self) -> None:
+        if self._waiting:
+            table = pa.concat_tables(self._waiting)
+            self._writer.write_table(table, row_group_size=len(table))
+            self._waiting.clear()
 
 
 def track_rows(features: dict[str, StemFeatures]) -> dict[str, list[float | None]]:

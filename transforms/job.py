@@ -53,6 +53,7 @@ class SeparateJob:
     streams: int = 1  # threads of a process that separate at the same time
     attempts: Attempts | None = None  # where tracks under way are marked; None: nowhere
     since: float | None = None  # time.time(): tracks complete since then were made by this command, restarted meanwhile
+    is_fresh: bool = False  # when the run began, none of its tracks had a completion record: none is asked for
     hints: tuple[tuple[str, str], ...] = ()  # (name, value): Beam's resource hints for the inference steps alone
 
     @functools.cached_property

@@ -11,7 +11,7 @@ import itertools
 import json
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -85,32 +85,18 @@ def read_former(path: str, storage: Storage) -> Iterator[Completed]:
 
 
 @dataclasses.dataclass
-class ReadTracks(beam.PTransform):
-    """In: the pipeline.  Out: Track."""
+class ReadListing(beam.PTransform):
+    """In: the pipeline.  Out: of all files, spread over the workers, what `read` finds in them."""
 
     storage: Storage
     paths: list[str]
+    read: Callable[[str, Storage], Iterator[Track] | Iterator[Completed]]
+    kind: type  # of what is read
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
-        """Returns the tracks."""
+        """Returns what the files hold."""
         paths = pipeline | 'Files' >> beam.Create(self.paths).with_output_types(str) | beam.Reshuffle()
-        return paths | 'Read' >> beam.FlatMap(read_tracks, self.storage).with_output_types(Track)
-
-
-@dataclasses.dataclass
-class ReadFormer(beam.PTransform):
-    """In: the pipeline.  Out: Completed, none of them new."""
-
-    storage: Storage
-    paths: list[str]
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
-        """Returns the tracks of earlier runs."""
-        paths = pipeline | 'Files' >> beam.Create(self.paths).with_output_types(str) | beam.Reshuffle()
-        return paths | 'Read' >> beam.FlatMap(read_former, self.storage).with_output_types(Completed)
+        return paths | 'Read' >> beam.FlatMap(self.read, self.storage).with_output_types(self.kind)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -19,15 +20,18 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..model.hiding import without_secrets
 from .completion import DONE, read_record, record_path
 from .feature_tables import TRACKS_SCHEMA, printable, tracks_table
 from .job import SeparateJob
 from .records import Completed, Failure
+from .retrying import side_by_side
 from .storage import PRIVATE, Storage
 
 MANIFEST_VERSION = '1'
 TRACKS_PER_SHARD = 50_000
 RECORDS_PER_GROUP = 1000  # rows that are in memory at a time
+REMOTE_THREADS = 16  # records of a store that are read at the same time
 MANIFEST, TRACKS, FAILED = 'manifest', 'features/tracks', 'failures'
 _SUFFIX = {MANIFEST: 'parquet', TRACKS: 'parquet', FAILED: 'jsonl'}
 
@@ -53,7 +57,7 @@ def shard_of(record: str, shards: int) -> int:
 # Column of the manifest -> (type, where a record has it, what it is).
 _COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     'track_id': (pa.string(), 'The track: unique in the corpus; folders are separated by /.'),
-    'uri': (pa.string(), 'The input.'),
+    'uri': (pa.string(), 'The input; what gives access is hidden in it.'),
     'status': (pa.string(), "'done': all files of the track are there."),
     'duration': (pa.float64(), 'Seconds that were separated.'),
     'num_samples': (pa.int64(), "Samples that were separated, at the model's rate."),
@@ -82,7 +86,7 @@ def manifest_row(record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{key: record[key] for key in ('status', 'duration', 'num_samples', 'frames', 'model', 'fingerprint')},
         'track_id': printable(record['track_id']),
-        'uri': printable(record['uri']),
+        'uri': printable(without_secrets(record['uri'])),  # records of earlier versions tell everything
         'stems': [(name, stem['path']) for name, stem in stems.items()],
         'stem_sha256': [(name, stem['sha256']) for name, stem in stems.items()],
         'stem_samples': [(name, stem['samples']) for name, stem in stems.items()],
@@ -189,11 +193,15 @@ class Tables:
 def _records(completed: Iterable[Completed], storage: Storage) -> Iterator[tuple[dict[str, Any], Completed]]:
     """(record, completed track) by track id, each track once."""
     by_id = {item.record: item for item in completed}
-    for item in sorted(by_id.values(), key=lambda item: (item.track_id, item.record)):
-        record = read_record(storage, item.record)
-        # A record that is being replaced belongs to a failed or unfinished track, or vanished with another run.
-        if record is not None and record['status'] == DONE:
-            yield record, item
+    rest = iter(sorted(by_id.values(), key=lambda item: (item.track_id, item.record)))
+    while some := list(itertools.islice(rest, RECORDS_PER_GROUP)):
+        records = side_by_side(
+            lambda item: read_record(storage, item.record), some, 1 if storage.is_local else REMOTE_THREADS
+        )
+        for item, record in zip(some, records, strict=True):
+            # A record that is being replaced belongs to a failed or unfinished track, or vanished with another run.
+            if record is not None and record['status'] == DONE:
+                yield record, item
 
 
 def write_tables(keyed: tuple[int, Iterable[Completed | None]], tables: Tables) -> None:

@@ -16,6 +16,7 @@ from .decoding import too_short
 from .headers import HeaderFacts, Shortage, read_facts
 from .readers import BlockReader, SoundfileReader, UnreadableError, open_reader
 from .records import AudioInfo
+from .remote_files import RemoteFile
 from .sources import SourceFile, local_path, open_source, storage_error
 from .watchdog import watched
 
@@ -28,7 +29,14 @@ _MISSING_ALLOWED = {'tta': 0, 'wv': 0, 'ape': 0, 'flac': 0, 'tak': 0, 'ogg': 576
 _ABSURD_SAMPLES = 1 << 62  # libsndfile's way to say that a header does not know
 
 
-def probe(uri: str, *, allow_truncated: bool = False, decoder: str = 'auto', stream: int | None = None) -> AudioInfo:
+def probe(
+    uri: str,
+    *,
+    allow_truncated: bool = False,
+    decoder: str = 'auto',
+    stream: int | None = None,
+    remote: RemoteFile | None = None,
+) -> AudioInfo:
     """Reads the header of a track, and its data where the header cannot be trusted about the length.
 
     Args:
@@ -36,6 +44,7 @@ def probe(uri: str, *, allow_truncated: bool = False, decoder: str = 'auto', str
       allow_truncated: accept a file that holds less than its header promises; its length is then counted.
       decoder: 'auto' for libsndfile where it can and FFmpeg elsewhere, decided by content; or 'soundfile' or 'av'.
       stream: which sound stream of the file, 0-based, with decoder 'av' alone; None for the first.
+      remote: what sources.look_at said of it; None: nobody has looked yet.
 
     Returns:
       AudioInfo; `num_samples` is exact, but for the few samples that decoding.shortfall_allowed grants to MP3.
@@ -46,7 +55,7 @@ def probe(uri: str, *, allow_truncated: bool = False, decoder: str = 'auto', str
       RunError: this machine is the trouble.
       UsageError: an unknown decoder.
     """
-    with open_source(uri) as source:
+    with open_source(uri, remote) as source:
         try:
             return _probe_source(uri, source, allow_truncated, decoder, stream)
         except StembeamError:

@@ -40,6 +40,7 @@ class PlannedTrack(NamedTuple):
     num_samples: int  # to separate, at the model's rate, as far as the header can be trusted
     fingerprint: str  # SHA-256 of input, model and options: the same means that the stems are the same
     source: dict[str, Any]  # identity of the input: size, time of change
+    is_known: bool = True  # it may have a completion record, of this run or an earlier one; False: it had none
 
 
 class Segment(NamedTuple):
@@ -73,7 +74,7 @@ class Completed(NamedTuple):
 class Failure(NamedTuple):
     """One row of the failure table."""
 
-    uri: str
+    uri: str  # what gives access is hidden in it
     track_id: str
     stage: str  # 'plan', 'decode', 'wiener', 'separate', 'write', 'assemble'
     error: str  # class of the error

@@ -1,13 +1,16 @@
 """Reading files of object stores and web servers by ranges, each tried again by itself.
 
 Stands on model/remote and fsspec's drivers. The one idea: a file is read in blocks, so what breaks costs one block, and
-reading goes on where it broke; nothing of a file is asked for twice in a row.
+reading goes on where it broke; nothing of a file is asked for twice in a row. Where a store tells about a file while it
+sends its beginning (S3), one request is enough for a small file.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,15 +39,24 @@ COPY_BYTES = 8 << 20  # of a file that is copied as a whole
 class RemoteFile:
     """One file of a store, as it is there now."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, is_wanted: bool = False) -> None:
         """Asks for its size.
+
+        Args:
+          uri: of the file.
+          is_wanted: its beginning will be read; it is fetched by the same request where the store does that.
 
         Raises:
           GaveUp, OSError and whatever drivers raise.
         """
         self.uri = uri
         self.fs, self.path = open_filesystem(uri)
-        self.info: dict[str, Any] = ask(lambda: self.fs.info(self.path), uri)
+        self._beginning = b''
+        found = _open_s3(self.fs, self.path, uri) if is_wanted and _is_plain(uri) else None
+        if found is None:
+            self.info: dict[str, Any] = ask(lambda: self.fs.info(self.path), uri)
+        else:
+            self.info, self._beginning = found
         if self.info.get('type') == 'directory':
             raise IsADirectoryError('this is a folder')
         self.size: int | None = self.info.get('size')
@@ -53,9 +65,8 @@ class RemoteFile:
     def has_ranges(self) -> bool:
         """Whether any part of it can be asked for: not of a web server that does not say so, nor in an archive."""
         url = split_url(self.uri)
-        is_plain = url is not None and not url.before and not url.after
         is_web = url is not None and url.is_web
-        return self.size is not None and is_plain and (not is_web or bool(self.info.get('partial')))
+        return self.size is not None and _is_plain(self.uri) and (not is_web or bool(self.info.get('partial')))
 
     @property
     def version(self) -> tuple[str, ...]:
@@ -64,6 +75,8 @@ class RemoteFile:
 
     def read_range(self, start: int, stop: int) -> bytes:
         """Bytes [start, stop) of the file, all of them; only where `has_ranges`."""
+        if stop <= len(self._beginning):
+            return self._beginning[start:stop]
         return ask(lambda: self._read_once(start, stop), self.uri) if stop > start else b''
 
     def _read_once(self, start: int, stop: int) -> bytes:
@@ -76,7 +89,9 @@ class RemoteFile:
 
     def blocks(self, size: int = COPY_BYTES) -> Iterator[bytes]:
         """The whole file, block by block; only where `has_ranges`."""
-        for start in range(0, self.size or 0, size):
+        if self._beginning:
+            yield self._beginning
+        for start in range(len(self._beginning), self.size or 0, size):
             yield self.read_range(start, min(start + size, self.size or 0))
 
     def download(self, local: str) -> None:
@@ -87,6 +102,52 @@ class RemoteFile:
         with open(local, 'wb') as file:
             for block in self.blocks():
                 file.write(block)
+
+
+def _is_plain(uri: str) -> bool:
+    """Whether it is no archive, cache or the like that the driver looks into."""
+    url = split_url(uri)
+    return url is not None and not url.before and not url.after
+
+
+def _open_s3(fs: Any, path: str, uri: str) -> tuple[dict[str, Any], bytes] | None:
+    """What s3fs' `info` says of a file, and up to READ_BYTES of its beginning, by one request.
+
+    None where that is no way to learn of it: in other stores, of folders, of empty and of missing files.
+
+    Source: the headers of S3's GetObject, which are those of HeadObject with Content-Range.
+    """
+    import fsspec.asyn
+
+    if not hasattr(fs, '_call_s3') or not hasattr(fs, 'split_path'):
+        return None
+    bucket, key, version = fs.split_path(path)
+    if not key:
+        return None
+
+    async def get() -> tuple[dict[str, Any], bytes]:
+        which = {'VersionId': version} if version else {}
+        answer = await fs._call_s3(
+            'get_object', fs.kwargs, Bucket=bucket, Key=key, Range=f'bytes=0-{READ_BYTES - 1}', **which
+        )
+        try:
+            return answer, await answer['Body'].read()
+        finally:
+            answer['Body'].close()
+
+    try:
+        answer, beginning = ask(lambda: fsspec.asyn.sync(fs.loop, get), uri)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # as s3fs says that nothing of an empty file can be asked for
+            return None
+        raise
+    total = re.search(r'/(\d+)$', answer.get('ContentRange') or '')
+    if total is None or len(beginning) != min(int(total[1]), READ_BYTES):
+        return None
+    info = {'name': path, 'type': 'file', 'size': int(total[1])}
+    return {**info, **{name: answer.get(name) for name in ('ETag', 'LastModified', 'VersionId')}}, beginning
 
 
 class RangeReader(io.RawIOBase):

@@ -21,12 +21,12 @@ from collections.abc import Hashable, Iterator
 from typing import Any, BinaryIO
 
 from ..model.errors import RunError, StembeamError, TrackError
-from ..model.remote import GaveUp, is_forbidden, open_filesystem, told
+from ..model.remote import GaveUp, is_forbidden, told
 from .addresses import shown, split_url, to_uri
 from .remote_files import READ_BYTES, RangeReader, RemoteFile
-from .retrying import ask
 
 COPIES_BUDGET_BYTES = 4 << 30  # of local disk, per process; what is in use stays whatever its size
+MOST_COPIES = 1000  # per process: of a million short tracks none is needed twice
 
 _RUN_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
@@ -83,9 +83,31 @@ class SourceFile:
         return self._file.tell()
 
 
+def look_at(uri: str, is_wanted: bool = True) -> RemoteFile | None:
+    """A remote track as it is there now, for those who need to know it in several places; None for a local one.
+
+    Args:
+      uri: absolute local path or fsspec URL.
+      is_wanted: it will be read, if there is no copy of it here; see RemoteFile.
+
+    Raises:
+      TrackError, RunError: as `open_source`.
+    """
+    if local_path(uri) is not None:
+        return None
+    try:
+        return RemoteFile(uri, is_wanted and not _process_copies().holds(uri))
+    except Exception as error:  # as in open_source
+        raise storage_error(uri, error) from error
+
+
 @contextlib.contextmanager
-def open_source(uri: str) -> Iterator[SourceFile]:
+def open_source(uri: str, remote: RemoteFile | None = None) -> Iterator[SourceFile]:
     """Opens a track for reading in place.
+
+    Args:
+      uri: absolute local path or fsspec URL.
+      remote: what `look_at` said of it; None: nobody has looked yet.
 
     Raises:
       TrackError: there is no such file, it may not be read, or it is no regular file.
@@ -97,11 +119,11 @@ def open_source(uri: str) -> Iterator[SourceFile]:
             if path is not None:
                 file, size = _open_local(path)
             else:
-                remote = RemoteFile(uri)
+                remote = RemoteFile(uri, is_wanted=True) if remote is None else remote
                 if remote.has_ranges and remote.size is not None:
                     file, size = RangeReader(remote), remote.size
                 else:  # there is no seeking in it, or none that could be tried again
-                    file, size = _open_local(stack.enter_context(local_copy(uri)))
+                    file, size = _open_local(stack.enter_context(local_copy(uri, remote)))
         except StembeamError:
             raise
         except Exception as error:  # the drivers of fsspec raise exceptions of any class
@@ -142,29 +164,32 @@ def _open_local(path: str) -> tuple[Any, int]:
     return open(path, 'rb'), status.st_size
 
 
-def fingerprint(uri: str) -> Hashable:
-    """What tells a file from a later one of the same name: modification time and size, or the store's mark."""
+def fingerprint(uri: str, remote: RemoteFile | None) -> Hashable:
+    """What tells a file from a later one of the same name: modification time and size, or the store's mark.
+
+    `remote` is what `look_at` says of it.  Raises TrackError, RunError: as `open_source`.
+    """
+    if remote is not None:
+        return uri, remote.version
     try:
-        path = local_path(uri)
-        if path is None:
-            fs, path = open_filesystem(uri)
-            return uri, ask(lambda: fs.ukey(path), uri)
-        status = os.stat(path)
+        status = os.stat(to_uri(uri))
     except Exception as error:  # as in open_source
         raise storage_error(uri, error) from error
     return uri, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 @contextlib.contextmanager
-def local_copy(uri: str) -> Iterator[str]:
+def local_copy(uri: str, remote: RemoteFile | None = None) -> Iterator[str]:
     """A local path with the content of the track: its own, or a copy's that is there as long as the context.
+
+    `remote` is what `look_at` said of it; None: nobody has looked yet.
 
     Raises:
       TrackError, RunError: as `open_source`.
     """
     path = local_path(uri)
     if path is None:
-        with _process_copies().borrow(uri) as copy:
+        with _process_copies().borrow(uri, remote) as copy:
             yield copy
     else:
         yield path
@@ -182,50 +207,69 @@ class LocalCopies:
     """Temporary local copies of remote files, each downloaded once for all the threads that ask for it."""
 
     def __init__(self, budget_bytes: int = COPIES_BUDGET_BYTES) -> None:
-        """Copies that nobody uses are removed, least recently used first, when all together exceed `budget_bytes`."""
+        """Copies that nobody uses are removed, least recently used first, when all together exceed `budget_bytes`, or
+        are more than MOST_COPIES.
+        """
         self._budget = budget_bytes
         self._folder = tempfile.TemporaryDirectory(prefix='stembeam-')  # removed when the process ends
-        self._copies: collections.OrderedDict[Hashable, _Copy] = collections.OrderedDict()
+        self._copies: collections.OrderedDict[tuple[str, ...], _Copy] = collections.OrderedDict()  # by URI and version
+        self._uris: collections.Counter[str] = collections.Counter()
+        self._bytes = 0  # of all copies
         self._lock = threading.Lock()
         self._count = 0
 
+    def holds(self, uri: str) -> bool:
+        """Whether there is a copy of `uri`, perhaps as it was earlier."""
+        with self._lock:
+            return self._uris[uri] > 0
+
     @contextlib.contextmanager
-    def borrow(self, uri: str) -> Iterator[str]:
-        """The path of a copy of `uri`, which stays there until the context ends."""
-        remote = _remote(uri)
+    def borrow(self, uri: str, remote: RemoteFile | None = None) -> Iterator[str]:
+        """The path of a copy of `uri`, as `look_at` has found it, which stays there until the context ends."""
+        remote = remote or look_at(uri)
+        assert remote is not None  # a local path has no copies
         key = (uri, *remote.version)
         with self._lock:
             if key not in self._copies:
                 self._count += 1
                 self._copies[key] = _Copy(os.path.join(self._folder.name, str(self._count)))
+                self._uris[uri] += 1
             copy = self._copies[key]
             copy.users += 1
             self._copies.move_to_end(key)
         try:
             with copy.lock:
                 if copy.size is None:
-                    copy.size = _download(remote, copy.path)
+                    size = _download(remote, copy.path)
+                    with self._lock:
+                        copy.size = size
+                        self._bytes += size
             yield copy.path
         finally:
             with self._lock:
                 copy.users -= 1
+                if copy.users == 0 and copy.size is None:
+                    self._remove(key)
                 self._evict()
 
     def _evict(self) -> None:
-        total = sum(copy.size or 0 for copy in self._copies.values())
-        for key, copy in list(self._copies.items()):
-            if copy.users == 0 and (total > self._budget or copy.size is None):
-                del self._copies[key]
-                total -= copy.size or 0
-                with contextlib.suppress(FileNotFoundError):  # a download that failed before its first byte
-                    os.remove(copy.path)
+        for key in list(self._copies) if self._is_full() else ():
+            if not self._is_full():
+                return
+            if self._copies[key].users == 0:
+                self._remove(key)
 
+    def _is_full(self) -> bool:
+        return self._bytes > self._budget or len(self._copies) > MOST_COPIES
 
-def _remote(uri: str) -> RemoteFile:
-    try:
-        return RemoteFile(uri)
-    except Exception as error:  # as in open_source
-        raise storage_error(uri, error) from error
+    def _remove(self, key: tuple[str, ...]) -> None:
+        copy = self._copies.pop(key)
+        self._bytes -= copy.size or 0
+        self._uris[key[0]] -= 1
+        if not self._uris[key[0]]:
+            del self._uris[key[0]]
+        with contextlib.suppress(FileNotFoundError):  # a download that failed before its first byte
+            os.remove(copy.path)
 
 
 def _download(remote: RemoteFile, path: str) -> int:

@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 S3_SERVER = """
 import os, sys
@@ -16,6 +17,11 @@ server.start()
 print(server.get_host_and_port()[1], flush=True)
 sys.stdin.read()
 os._exit(0)
+"""
+# For very many requests: see lean_s3.py.
+LEAN_S3_SERVER = f"""
+import runpy
+runpy.run_path({str(Path(__file__).with_name('lean_s3.py'))!r}, run_name='__main__')
 """
 GS_SERVER = """
 import os, socket, sys
