@@ -129,7 +129,7 @@ audit: $(VENV)/.ready-to-test
 
 # The sounds are Debian packages; a missing one is named, with the command that installs it.
 mini: $(VENV)/.ready-to-test
-	"$(VENV)/bin/stembeam" generate "$(BANK)/music"
+	"$(VENV)/bin/stembeam" generate "$(BANK)/music" --train-songs 960 --test-songs 50
 	"$(VENV)/bin/stembeam" prepare "$(BANK)/music" --chunk-duration 10 --validation-share 0.05 -o "$(BANK)/shards"
 	"$(VENV)/bin/stembeam" train --config configs/training/mini.json --shards "$(BANK)/shards" -o "$(BANK)/model"
 	"$(VENV)/bin/stembeam" evaluate "$(BANK)/music" --model "$(BANK)/model" -o "$(BANK)/scores"
