@@ -134,7 +134,7 @@ def _limit(parts: Sequence[Part], chip: Chip, tensor_cores: bool) -> str:
     if tensor_cores and not chip.tf32:
         return '-'
     took = sum(max(part.milliseconds(chip, tensor_cores and part.name == NETWORKS)) for part in parts)
-    return f'{1000 / took:,.0f}x real time'
+    return f'{float(f"{1000 / took:.3g}"):,.0f}x real time'  # three digits: the assumptions carry no more
 
 
 def _cell(part: Part, chip: Chip) -> str:
