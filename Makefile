@@ -14,7 +14,8 @@ VENV_OLDEST ?= .venv-oldest
 # What to separate; empty: a generated example. Names with spaces: see help.
 INPUT ?=
 OUT ?= out/separated
-# Where make mini works: music, shards, the model with its scores (some 30 GB). Killed, the same command goes on.
+# Where make mini works: 25 GB of music, 19 GB of shards (twice that while they are made), the model with its scores. Killed, the
+# same command goes on.
 BANK ?= out/mini
 # Whether make bench measures what one would use instead, too, in environments of their own (some 4 GB).
 PEERS ?=
