@@ -5,13 +5,16 @@ them.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
 from stembeam.model.checkpoint import WEIGHTS_FILE, expected_variables, write_npz
 from stembeam.model.configuration import ModelConfig
+from stembeam.model.remote import StoreOptions, install_options
 
 TINY = ModelConfig(
     instruments=('vocals', 'drums', 'other'),
@@ -65,3 +68,13 @@ def noise(seconds: float, sample_rate: int = 44100, channels: int = 2, seed: int
     samples = rng.standard_normal((round(seconds * sample_rate), channels))
     swell = 0.6 + 0.4 * np.sin(np.arange(len(samples)) / sample_rate * 2)
     return (level * swell[:, np.newaxis] * samples).astype(np.float32)
+
+
+@pytest.fixture
+def clean_configuration() -> Iterator[None]:
+    """What a test puts in force for object stores ends with it."""
+    before = {name: dict(values) for name, values in fsspec.config.conf.items()}
+    yield
+    fsspec.config.conf.clear()
+    fsspec.config.conf.update(before)
+    install_options(StoreOptions())

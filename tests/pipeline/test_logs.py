@@ -102,14 +102,14 @@ def test_values_of_options_are_hidden_wherever_they_stand():
     options = {
         's3': {'key': 'AKIA0123', 'secret': 'AKIA0123456789', 'token': 'short', 'endpoint_url': 'http://minio:9000'},
         'https': {'client_kwargs': {'headers': {'Authorization': 'Bearer 42'}}},
-        'gs': {'token': '/home/me/key.json'},
+        'gs': {'token': '/keys/gcs.json'},
     }
     hide_values_of(options)
     try:
-        said = without_secrets('short AKIA0123 AKIA0123456789, Bearer 42 of /home/me/key.json at http://minio:9000')
+        said = without_secrets('short AKIA0123 AKIA0123456789, Bearer 42 of /keys/gcs.json at http://minio:9000')
     finally:
         hide_values_of({})
-    assert said == 'short *** ***, *** of /home/me/key.json at http://minio:9000'
+    assert said == 'short *** ***, *** of /keys/gcs.json at http://minio:9000'
     assert without_secrets('AKIA0123') == 'AKIA0123'
 
 

@@ -8,13 +8,12 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
 import pytest
 
-from stembeam.model.remote import Retries, StoreOptions, current_options, current_retries, install_options, retrying
+from stembeam.model.remote import Retries, current_options, current_retries, retrying
 from stembeam.pipeline import supervising
 from stembeam.pipeline.stores import (
     add_access_option,
@@ -28,13 +27,7 @@ from stembeam.pipeline.stores import (
 QUICK = Retries(pause=0.001)
 
 
-@pytest.fixture(autouse=True)
-def clean_configuration() -> Iterator[None]:
-    before = {name: dict(values) for name, values in fsspec.config.conf.items()}
-    yield
-    fsspec.config.conf.clear()
-    fsspec.config.conf.update(before)
-    install_options(StoreOptions())
+pytestmark = pytest.mark.usefixtures('clean_configuration')
 
 
 def fail_before(times: int) -> None:

@@ -73,13 +73,9 @@ def gs_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def clean_configuration() -> Iterator[None]:
-    """What a test puts in force ends with it."""
-    before = {name: dict(values) for name, values in fsspec.config.conf.items()}
+def clean_configuration(clean_configuration: None) -> Iterator[None]:
+    """And the connections that were made with it."""
     yield
-    fsspec.config.conf.clear()
-    fsspec.config.conf.update(before)
-    install_options(StoreOptions())
     for name in ('s3', 'gs'):
         try:
             fsspec.get_filesystem_class(name).clear_instance_cache()

@@ -4,7 +4,6 @@ import json
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -22,14 +21,7 @@ from stembeam.model.remote import (
     read_options,
 )
 
-
-@pytest.fixture(autouse=True)
-def clean_configuration() -> Iterator[None]:
-    before = {name: dict(values) for name, values in fsspec.config.conf.items()}
-    yield
-    fsspec.config.conf.clear()
-    fsspec.config.conf.update(before)
-    install_options(StoreOptions())
+pytestmark = pytest.mark.usefixtures('clean_configuration')
 
 
 def test_they_are_in_force_where_they_arrive():
