@@ -16,6 +16,7 @@ from .settings import Recipe
 from .shards import FULL_SCALE
 
 ops = keras.ops
+SMALLEST = 1e-9  # magnitude that is divided by
 
 
 def waveforms(batch: Batch) -> Tensor:
@@ -40,6 +41,19 @@ def _magnitude(real: Tensor, imaginary: Tensor) -> Tensor:
     return ops.transpose(ops.sqrt(ops.square(real) + ops.square(imaginary)), (0, 2, 3, 1))
 
 
+def _in_phase(stem: tuple[Tensor, Tensor], mixture: tuple[Tensor, Tensor]) -> Tensor:
+    """The part of a stem that is in phase with the mixture, not below 0 and not above the mixture's magnitude.
+
+    No real mask comes nearer to the stem than this part over the mixture's magnitude. Source: Erdogan et al.,
+    "Phase-sensitive and recognition-boosted speech separation using deep recurrent neural networks", ICASSP 2015,
+    the truncated phase-sensitive filter.
+    """
+    real, imaginary = mixture
+    whole = ops.sqrt(ops.square(real) + ops.square(imaginary))
+    along = (stem[0] * real + stem[1] * imaginary) / ops.maximum(whole, SMALLEST)
+    return ops.transpose(ops.clip(along, 0.0, whole), (0, 2, 3, 1))
+
+
 def magnitudes(batch: Batch, config: ModelConfig, wanted: list[int], recipe: Recipe) -> tuple[Tensor, list[Tensor]]:
     """What the network sees and what it shall say.
 
@@ -50,19 +64,23 @@ def magnitudes(batch: Batch, config: ModelConfig, wanted: list[int], recipe: Rec
       recipe: whose stretch and shift are applied, if it has any.
 
     Returns:
-      The magnitudes of the mixture and of each of the model's stems, float32 (chunks, T, F, channels).
+      The magnitudes of the mixture and of each of the model's stems, float32 (chunks, T, F, channels); with the
+      targets "in_phase", of stems only what is in phase with the mixture.
     """
     waves = waveforms(batch)
     if 'mixture' in batch:
         given = ops.cast(batch['mixture'], 'float32') * (batch['mixture_gain'][:, None, None] / FULL_SCALE)
-        mixture = _magnitude(*_spectra(given, config))
+        whole = _spectra(given, config)
         waves = ops.stack([waves[:, place] for place in wanted], axis=1)
         wanted = list(range(len(wanted)))
         real, imaginary = _spectra(waves, config)
     else:
         real, imaginary = _spectra(waves, config)
-        mixture = _magnitude(ops.sum(real, axis=1), ops.sum(imaginary, axis=1))
-    stems = [_magnitude(real[:, place], imaginary[:, place]) for place in wanted]
+        whole = ops.sum(real, axis=1), ops.sum(imaginary, axis=1)
+    parts = [(real[:, place], imaginary[:, place]) for place in wanted]
+    in_phase = recipe.targets == 'in_phase'
+    stems = [_in_phase(part, whole) if in_phase else _magnitude(*part) for part in parts]
+    mixture = _magnitude(*whole)
     changed = [mixture, *stems]
     if tuple(recipe.time_stretch) != (1.0, 1.0):
         weights = stretch_weights(batch['stretch'], mixture.shape[1])

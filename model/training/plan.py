@@ -11,7 +11,7 @@ from ..configuration import ModelConfig, load_config
 from ..errors import UsageError
 from ..store import ModelFiles, resolve_model
 from .freezing import check_freeze
-from .lending import check_lender, lent_stems
+from .lending import check_filters, check_lender, lent_stems
 from .settings import OURS, Settings, settings_from_config
 from .shards import TRAIN, VALIDATION, ShardIndex, check_shards, read_index
 from .tables import VALIDATION_CHUNK, Table, read_table
@@ -130,8 +130,10 @@ def plan_run(
 
 
 def _check_stems(config: ModelConfig, settings: Settings) -> None:
-    """Raise ValueError if settings by stem name none of the model's; data may have more stems than the model."""
+    """Raise ValueError if settings do not fit the model's stems; data may have more stems than the model."""
     recipe = settings.training
+    if recipe.masks == 'ratio' and len(config.instruments) == 1:
+        raise ValueError(f'{OURS}.masks is ratio: a single stem would get all of the mixture: leave it out')
     for key, value in (('gain_db', recipe.gain_db), ('stem_dropout', recipe.stem_dropout)):
         if isinstance(value, dict) and not set(value) & set(config.instruments):
             raise ValueError(f'{OURS}.{key} names {", ".join(value)}: the stems are {", ".join(config.instruments)}')
@@ -146,6 +148,7 @@ def _check_lenders(config: ModelConfig, lenders: Sequence[ModelFiles], freeze: S
             f'--init-from {lenders[0].name}: no stem in common (it has {", ".join(lenders[0].config.instruments)}): '
             'leave it out'
         )
+    check_filters(config, lent)
     check_freeze(freeze, config, lent)
 
 

@@ -17,6 +17,8 @@ from ..configuration import NETWORK_STRIDE, ModelConfig
 
 LOSSES = ('L1_mask', 'weighted_L1_mask')
 OPTIMIZERS = ('Adam', 'Adadelta', 'SGD')
+MASKS = ('direct', 'ratio')
+TARGETS = ('magnitude', 'in_phase')
 SCHEDULES = ('constant', 'cosine')
 PRECISIONS = ('float32', 'mixed_bfloat16', 'mixed_float16')
 STORED_AS = ('float32', 'float16')
@@ -147,6 +149,18 @@ class Recipe:
         'STFT frames of the chunks trained and validated on (null: T); shorter ones are more varied for the same work',
     )
     dropout: float = _key(0.5, SHARE, "of the decoder's first three layers, while training")
+    masks: str = _key(
+        'direct',
+        _choice(MASKS),
+        "direct: the loss is that of each network's own estimate (Spleeter's); ratio: that of the mixture after ratio "
+        'masks of all stems, which is what separation writes',
+    )
+    targets: str = _key(
+        'magnitude',
+        _choice(TARGETS),
+        "magnitude: of the stem (Spleeter's); in_phase: the part of it that is in phase with the mixture, which is the "
+        'most that a mask can bring out',
+    )
     log_weight: float = _key(
         0.0,
         NOT_NEGATIVE,

@@ -16,6 +16,7 @@ import numpy as np
 from ..backend import Tensor, keras
 from ..configuration import ModelConfig
 from ..errors import UsageError
+from ..masks import ratio_masks
 from .augment import magnitudes
 from .inputs import Batch
 from .losses import stem_losses
@@ -46,6 +47,7 @@ class Steps(ABC):
         """
         self.config = config
         self.settings = settings
+        self.unchanged = Recipe(targets=settings.training.targets)  # for evaluation
         self.wanted = [stems.index(stem) for stem in config.instruments]
         self.network = self._build(make)
 
@@ -56,10 +58,12 @@ class Steps(ABC):
         """Magnitudes of the mixture and the stems."""
         return magnitudes(batch, self.config, self.wanted, recipe)
 
-    def losses(self, estimates: Any, targets: list[Tensor]) -> Tensor:
+    def losses(self, mixture: Tensor, estimates: Any, targets: list[Tensor]) -> Tensor:
         """(chunks, stems)."""
         if not isinstance(estimates, list | tuple):  # Keras 3.5 makes no list of a single output
             estimates = [estimates]
+        if self.settings.training.masks == 'ratio':
+            estimates = [mixture * mask for mask in ratio_masks(estimates, self.config.separation_exponent)]
         return stem_losses(estimates, targets, self.settings.loss_type, self.settings.training.log_weight)
 
     @property
@@ -131,14 +135,14 @@ class TensorFlowSteps(Steps):
             mixture, targets = self.prepare(batch, self.settings.training)
             variables = self.network.trainable_variables
             with tf.GradientTape() as tape:
-                losses = ops.mean(self.losses(self.network(mixture, training=True), targets), axis=0)
+                losses = ops.mean(self.losses(mixture, self.network(mixture, training=True), targets), axis=0)
                 total = self.optimizer.scale_loss(ops.sum(losses) / self.devices)
             self.optimizer.apply(tape.gradient(total, variables), variables)
             return losses
 
         def evaluate(batch: Batch) -> Tensor:
-            mixture, targets = self.prepare(batch, Recipe())
-            return self.losses(self.network(mixture, training=False), targets)
+            mixture, targets = self.prepare(batch, self.unchanged)
+            return self.losses(mixture, self.network(mixture, training=False), targets)
 
         # Whatever part of a batch a replica gets, the losses are means over it: the mean over replicas is the batch's.
         self._train = tf.function(
@@ -203,7 +207,7 @@ class JaxSteps(Steps):
         def objective(trained: Any, other: Any, slots: Any, batch: Batch) -> tuple[Tensor, Any]:
             mixture, targets = self.prepare(batch, self.settings.training)
             estimates, other = network.stateless_call(trained, other, mixture, training=True)
-            losses = ops.mean(self.losses(estimates, targets), axis=0)
+            losses = ops.mean(self.losses(mixture, estimates, targets), axis=0)
             with keras.StatelessScope(state_mapping=list(zip(optimizer.variables, slots, strict=True))):
                 total = optimizer.scale_loss(ops.sum(losses))
             return total, (losses, other)
@@ -214,8 +218,9 @@ class JaxSteps(Steps):
             return trained, other, slots, losses
 
         def evaluate(trained: Any, other: Any, batch: Batch) -> Tensor:
-            mixture, targets = self.prepare(batch, Recipe())
-            return self.losses(network.stateless_call(trained, other, mixture, training=False)[0], targets)
+            mixture, targets = self.prepare(batch, self.unchanged)
+            estimates, _ = network.stateless_call(trained, other, mixture, training=False)
+            return self.losses(mixture, estimates, targets)
 
         self._train = jax.jit(train, donate_argnums=(0, 1, 2))
         self._evaluate = jax.jit(evaluate)

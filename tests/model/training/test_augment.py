@@ -75,6 +75,25 @@ def test_a_given_mixture_is_taken_as_it_is() -> None:
     np.testing.assert_allclose(only, magnitude_of(high), atol=2e-3)
 
 
+def spectrum_of(audio: np.ndarray) -> np.ndarray:
+    """(samples, channels) to complex (T, F, channels)."""
+    real, imaginary = spectral.stft(audio.T, CONFIG.frame_length, CONFIG.frame_step)
+    return np.moveaxis((np.asarray(real) + 1j * np.asarray(imaginary))[..., : CONFIG.bins], 0, -1)
+
+
+def test_targets_in_phase_are_what_a_mask_can_bring_out() -> None:
+    low, high = (audio[:SPAN] for audio in make_stems(1, 0).values())
+    mixture, *found = compute(make_batch(), targets='in_phase')
+    whole = spectrum_of(low + high)
+    heard = np.abs(whole) > 0.1
+    for target, stem in zip(found, map(spectrum_of, (low, high)), strict=True):
+        projected = np.real(stem[heard] * np.conj(whole[heard])) / np.abs(whole[heard])
+        np.testing.assert_allclose(target[heard], np.clip(projected, 0, np.abs(whole[heard])), atol=4e-3)
+        masked = target[heard] / mixture[heard] * whole[heard]
+        by_magnitude = np.minimum(np.abs(stem[heard] / whole[heard]), 1) * whole[heard]
+        assert np.linalg.norm(masked - stem[heard]) < 0.9 * np.linalg.norm(by_magnitude - stem[heard])
+
+
 def resized(line: np.ndarray, length: int) -> np.ndarray:
     """Linear interpolation with aligned corners."""
     return np.interp(np.linspace(0, len(line) - 1, length), np.arange(len(line)), line)

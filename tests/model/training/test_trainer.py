@@ -13,13 +13,15 @@ import pytest
 import tensorflow as tf
 
 from stembeam.model.checkpoint import read_weights
+from stembeam.model.configuration import load_config
 from stembeam.model.errors import RunError, UsageError
 from stembeam.model.separator import Separator
 from stembeam.model.training.lending import place_of
 from stembeam.model.training.network import build_network, settle_norms
 from stembeam.model.training.plan import plan_run
 from stembeam.model.training.reporting import Moment
-from stembeam.model.training.settings import Recipe
+from stembeam.model.training.settings import Recipe, settings_from_config
+from stembeam.model.training.steps import make_steps
 from stembeam.model.training.trainer import Outcome, train
 
 from .songs import CONFIG, write_config, write_songs
@@ -292,6 +294,12 @@ def test_stems_are_borrowed_by_name_and_others_start_fresh(
     np.testing.assert_array_equal(found['conv2d_5/bias'], lent['conv2d_12/bias'])
 
 
+def test_ratio_masks_of_a_single_stem_are_refused(songs: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, instruments=('high',))
+    with pytest.raises(UsageError, match='a single stem would get all of the mixture'):
+        run(songs, tmp_path / 'm', config=config, ours={'masks': 'ratio'}, train_max_steps=2)
+
+
 def test_a_single_stem_trains_on_the_mixture_of_all(songs: Path, tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, instruments=('high',))
     outcome = run(songs, tmp_path / 'm', config=config, train_max_steps=2, save_checkpoints_steps=2)
@@ -314,6 +322,19 @@ def test_fine_tuning_begins_at_the_loss_of_the_model_and_changes_only_what_is_fr
         assert place is not None
         free = place.stem == 1 and place.kind != 'batch_normalization'
         assert np.array_equal(value, before[name]) != free, name
+
+
+@pytest.mark.parametrize(('masks', 'expected'), [('direct', [2.0, 6.0]), ('ratio', [0.0, 0.0])])
+def test_with_ratio_masks_the_loss_is_that_of_the_stems_that_are_written(
+    songs: Path, masks: str, expected: list[float]
+) -> None:
+    """Estimates that are three times too loud in all stems make masks without an error."""
+    config = write_config(songs / 'masks.json', dataclasses.replace(CONFIG, separation_exponent=1.0), {'masks': masks})
+    settings = settings_from_config(load_config(str(config)))
+    steps = make_steps(load_config(str(config)), settings, CONFIG.instruments, lambda: None, 'none')
+    targets = [np.full((2, 4, 4, 2), level, np.float32) for level in (1, 3)]
+    losses = np.asarray(steps.losses(sum(targets), [3 * target for target in targets], targets))
+    np.testing.assert_allclose(losses, [expected, expected], atol=1e-5)
 
 
 @pytest.mark.parametrize('precision', ['mixed_bfloat16', 'mixed_float16'])
