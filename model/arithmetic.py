@@ -21,23 +21,19 @@ def chunk_flop(config: ModelConfig) -> int:
     >>> chunk_flop(ModelConfig(('vocals', 'drums', 'bass', 'other'))) / 1e9
     48.788144128
     """
-    return sum(_network_flop(config, config.filters_of(stem)) for stem in range(len(config.instruments)))
-
-
-def _network_flop(config: ModelConfig, down: tuple[int, ...]) -> int:
     taps = KERNEL * KERNEL
     height, width, channels, operations = config.frames, config.bins, config.channels, 0
-    for filters in down:
+    for filters in config.conv_filters:
         height, width = height // 2, width // 2
         operations += 2 * taps * channels * filters * height * width
         channels = filters
-    skips = list(down[:-1])
-    for filters in [*reversed(down[:-1]), 1]:
+    skips = list(config.conv_filters[:-1])
+    for filters in [*reversed(config.conv_filters[:-1]), 1]:
         operations += 2 * taps * channels * filters * height * width  # every input reaches so many outputs
         height, width = 2 * height, 2 * width
         channels = filters + (skips.pop() if skips else 0)
     operations += 2 * MASK_KERNEL * MASK_KERNEL * channels * config.channels * height * width
-    return operations
+    return operations * len(config.instruments)
 
 
 def flop_per_second(config: ModelConfig) -> float:
@@ -52,24 +48,18 @@ def chunk_bytes(config: ModelConfig, batch_size: int = 1) -> int:
     >>> chunk_bytes(ModelConfig(('vocals', 'drums', 'bass', 'other'))) / 1e6
     534.595072
     """
-    counts = (_network_values(config, config.filters_of(stem)) for stem in range(len(config.instruments)))
-    return sum(4 * (values + weights // batch_size) for values, weights in counts)
-
-
-def _network_values(config: ModelConfig, down: tuple[int, ...]) -> tuple[int, int]:
-    """Inputs and outputs of the layers, and the kernels, as numbers of values."""
     values, weights = 0, 0
     height, width, channels = config.frames, config.bins, config.channels
-    for filters in down:
+    for filters in config.conv_filters:
         values += height * width * channels + height * width * filters // 4
         weights += KERNEL * KERNEL * channels * filters
         height, width, channels = height // 2, width // 2, filters
-    skips = list(down[:-1])
-    for filters in [*reversed(down[:-1]), 1]:
+    skips = list(config.conv_filters[:-1])
+    for filters in [*reversed(config.conv_filters[:-1]), 1]:
         values += height * width * channels + 4 * height * width * filters
         weights += KERNEL * KERNEL * channels * filters
         height, width = 2 * height, 2 * width
         channels = filters + (skips.pop() if skips else 0)
     values += height * width * (channels + config.channels)
     weights += MASK_KERNEL * MASK_KERNEL * channels * config.channels
-    return values, weights
+    return 4 * (values + weights // batch_size) * len(config.instruments)

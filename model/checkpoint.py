@@ -39,7 +39,9 @@ def expected_variables(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     One counter per kind of layer runs through the stems: stem k owns conv2d 7k..7k+6 (six encoder, one head),
     conv2d_transpose 6k..6k+5 and batch_normalization 12k..12k+11 (six encoder, six decoder).
     """
+    filters = config.conv_filters
     channels = config.channels
+    up = [*reversed(filters[:-1]), 1]
     shapes: dict[str, tuple[int, ...]] = {}
 
     def conv(kind: str, index: int, kernel: tuple[int, ...], out: int) -> None:
@@ -47,8 +49,6 @@ def expected_variables(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         shapes[f'{layer_name(kind, index)}/bias'] = (out,)
 
     for stem in range(len(config.instruments)):
-        filters = config.filters_of(stem)
-        up = [*reversed(filters[:-1]), 1]
         for index, (below, out) in enumerate(zip([channels, *filters[:-1]], filters, strict=True)):
             conv('conv2d', CONVS_PER_STEM * stem + index, (5, 5, below, out), out)
         conv('conv2d', CONVS_PER_STEM * stem + 6, (4, 4, 1, channels), channels)

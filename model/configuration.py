@@ -14,7 +14,6 @@ from typing import Any
 
 from .errors import UsageError
 
-FILTERS_KEY = 'conv_n_filters'
 SPLEETER_FILTERS = (16, 32, 64, 128, 256, 512)
 MODEL_TYPES = ('unet.unet', 'unet.softmax_unet')
 MASK_EXTENSIONS = ('zeros', 'average')
@@ -43,8 +42,6 @@ class ModelConfig:
     conv_activation: str = 'LeakyReLU'  # model.params.conv_activation
     deconv_activation: str = 'ReLU'  # model.params.deconv_activation
     conv_filters: tuple[int, ...] = SPLEETER_FILTERS  # model.params.conv_n_filters
-    # The same where that is an object by stem (ours, not Spleeter's), in the order of the stems; empty: as above.
-    stem_filters: tuple[tuple[int, ...], ...] = ()
     mix_name: str = 'mix'
     model_dir: str | None = None
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False, compare=False)
@@ -52,15 +49,6 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for problem in _problems(self):
             raise ValueError(problem)
-
-    def filters_of(self, stem: int) -> tuple[int, ...]:
-        """The filters of the six encoder layers in the network of the `stem`-th stem."""
-        return self.stem_filters[stem] if self.stem_filters else self.conv_filters
-
-    def _filters_to_json(self) -> list[int] | dict[str, list[int]]:
-        if not self.stem_filters:
-            return list(self.conv_filters)
-        return {name: list(filters) for name, filters in zip(self.instruments, self.stem_filters, strict=True)}
 
     def to_json(self) -> dict[str, Any]:
         """The configuration in Spleeter's JSON form, training keys included."""
@@ -81,7 +69,7 @@ class ModelConfig:
                 'params': {
                     'conv_activation': self.conv_activation,
                     'deconv_activation': self.deconv_activation,
-                    'conv_n_filters': self._filters_to_json(),
+                    'conv_n_filters': list(self.conv_filters),
                 },
             },
             **({} if self.model_dir is None else {'model_dir': self.model_dir}),
@@ -137,17 +125,9 @@ def _problems(config: ModelConfig) -> list[str]:
             f'model.params.deconv_activation is {config.deconv_activation!r}: '
             f'it must be one of {", ".join(ACTIVATIONS)}',
         ),
-        *(
-            (
-                len(filters) == len(SPLEETER_FILTERS) and min(filters, default=0) > 0,
-                f'model.params.conv_n_filters is {list(filters)}: it must be six positive numbers',
-            )
-            for filters in (config.conv_filters, *config.stem_filters)
-        ),
         (
-            len(config.stem_filters) in (0, len(config.instruments)),
-            f'model.params.conv_n_filters is given for {len(config.stem_filters)} of {len(config.instruments)} stems: '
-            'give a list for every one, or one list for all',
+            len(config.conv_filters) == len(SPLEETER_FILTERS) and min(config.conv_filters, default=0) > 0,
+            f'model.params.conv_n_filters is {list(config.conv_filters)}: it must be six positive numbers',
         ),
     ]
     return [message for holds, message in rules if not holds]
@@ -200,7 +180,7 @@ _KEYS = {
 _PARAMS = {
     'conv_activation': ('conv_activation', _text, 'a word'),
     'deconv_activation': ('deconv_activation', _text, 'a word'),
-    FILTERS_KEY: ('conv_filters', _wholes, 'a list of six whole numbers'),
+    'conv_n_filters': ('conv_filters', _wholes, 'a list of six whole numbers'),
 }
 
 
@@ -213,15 +193,6 @@ def _read_fields(source: Mapping[str, Any], keys: Mapping[str, Any], prefix: str
             except (TypeError, ValueError, OverflowError) as error:
                 raise ValueError(f'{prefix}{key} is {source[key]!r}: it must be {kind}') from error
     return fields
-
-
-def _read_stem_filters(by_stem: Mapping[str, Any], stems: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
-    if set(by_stem) != set(stems):
-        raise ValueError(
-            f'model.params.{FILTERS_KEY} names {", ".join(by_stem)}: it must name the stems, {", ".join(stems)}'
-        )
-    found = _read_fields(by_stem, {stem: (stem, *_PARAMS[FILTERS_KEY][1:]) for stem in stems}, f'{FILTERS_KEY}.')
-    return tuple(found[stem] for stem in stems)
 
 
 def config_from_json(document: Any) -> ModelConfig:
@@ -240,10 +211,6 @@ def config_from_json(document: Any) -> ModelConfig:
         raise ValueError('model must be an object with a type and params')
     fields = _read_fields(document, _KEYS)
     fields.update(_read_fields(model, {'type': ('model_type', _text, 'a word')}, 'model.'))
-    by_stem = params.get(FILTERS_KEY)
-    if isinstance(by_stem, dict):
-        fields['stem_filters'] = _read_stem_filters(by_stem, fields['instruments'])
-        params = {key: value for key, value in params.items() if key != FILTERS_KEY}
     fields.update(_read_fields(params, _PARAMS, 'model.params.'))
     rest = {key: value for key, value in document.items() if key not in _KEYS and key != 'model'}
     return ModelConfig(**fields, training=rest)

@@ -152,8 +152,7 @@ class _Stem:
 
     def _decode(self, skips: list[tuple[Node, Array]], current: Node) -> Node:
         layers, name = self.layers, self.config.deconv_activation
-        # What the kernel that reads `current` multiplies its inputs with.
-        undo = np.ones(self.config.filters_of(self.stem)[-1])
+        undo = np.ones(self.config.conv_filters[-1])  # what the kernel that reads `current` multiplies its inputs with
         for index in range(ENCODER_LAYERS):
             kernel, bias = self._pair('conv2d_transpose', DECONVS_PER_STEM * self.stem + index)
             if kernel.shape[2] == 1:

@@ -35,11 +35,11 @@ def _norm(stem: int, index: int) -> keras.layers.Layer:
 
 def _logits(config: ModelConfig, magnitude: Tensor, stem: int) -> Tensor:
     """(patches, T, F, channels) magnitudes to logits of the same shape, by the network of the `stem`-th stem."""
-    filters, skips = config.filters_of(stem), []
+    skips = []
     current = magnitude
-    for index, count in enumerate(filters):
+    for index, filters in enumerate(config.conv_filters):
         raw = keras.layers.Conv2D(
-            count,
+            filters,
             KERNEL,
             strides=2,
             padding='same',
@@ -50,9 +50,9 @@ def _logits(config: ModelConfig, magnitude: Tensor, stem: int) -> Tensor:
         if index < ENCODER_LAYERS - 1:
             current = activation(config.conv_activation)(_norm(stem, index)(raw))
     current = skips.pop()
-    for index, count in enumerate([*reversed(filters[:-1]), 1]):
+    for index, filters in enumerate([*reversed(config.conv_filters[:-1]), 1]):
         current = keras.layers.Conv2DTranspose(
-            count,
+            filters,
             KERNEL,
             strides=2,
             padding='same',

@@ -8,7 +8,6 @@ import os
 import shutil
 
 from ..checkpoint import read_weights, write_checkpoint
-from ..configuration import FILTERS_KEY
 from ..errors import UsageError
 from ..store import resolve_model
 from .model_folder import CONFIG_FILE, ORIGIN_FILE, write_text
@@ -28,16 +27,11 @@ def export_model(model: str, folder: str) -> int:
       The global step in the checkpoint: that of the best evaluation for models trained here, else 0.
 
     Raises:
-      UsageError: an unknown model, weights that cannot be read, networks of different widths, a folder that is in use.
+      UsageError: an unknown model, weights that cannot be read, a folder that is in use.
     """
     if os.path.exists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
         raise UsageError(f'-o {folder}: is there already: name a new folder')
     files = resolve_model(model)
-    if files.config.stem_filters:
-        raise UsageError(
-            f'{model}: its networks differ in width (model.params.{FILTERS_KEY} by stem), which Spleeter cannot have: '
-            'train one with a list for all stems'
-        )
     weights = read_weights(files.config, files.weights)
     step = _trained_steps(os.path.dirname(files.weights))
     target = os.path.abspath(folder)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..checkpoint import CONVS_PER_STEM, DECONVS_PER_STEM, NORMS_PER_STEM, layer_name, read_weights
-from ..configuration import FILTERS_KEY, ModelConfig
+from ..configuration import ModelConfig
 from ..errors import UsageError
 from ..store import ModelFiles
 
@@ -24,6 +24,7 @@ LAYERS_PER_STEM = {
 ENCODER_LAYERS = 6
 # What the weights mean depends on these keys; a model that differs in one cannot lend its weights.
 DECISIVE = {
+    'conv_filters': 'model.params.conv_n_filters',
     'conv_activation': 'model.params.conv_activation',
     'deconv_activation': 'model.params.deconv_activation',
     'channels': 'n_channels',
@@ -71,27 +72,14 @@ def move_stem(weights: Mapping[str, np.ndarray], source: int, target: int) -> di
     return moved
 
 
-def _refuse(lender: ModelFiles, key: str, theirs: object, ours: object) -> None:
-    raise UsageError(
-        f'--init-from {lender.name}: its {key} is {theirs}, the configuration says {ours}: make them the same'
-    )
-
-
 def check_lender(config: ModelConfig, lender: ModelFiles) -> None:
     """Raise UsageError if a model's weights would mean something else under a configuration."""
     for field, key in DECISIVE.items():
         ours, theirs = getattr(config, field), getattr(lender.config, field)
         if ours != theirs:
-            _refuse(lender, key, theirs, ours)
-
-
-def check_filters(config: ModelConfig, lent: Mapping[str, ModelFiles]) -> None:
-    """Raise UsageError if the network of a stem is lent by a model where it has other filters."""
-    for stem, lender in lent.items():
-        ours = config.filters_of(config.instruments.index(stem))
-        theirs = lender.config.filters_of(lender.config.instruments.index(stem))
-        if ours != theirs:
-            _refuse(lender, f'model.params.{FILTERS_KEY} of {stem}', list(theirs), list(ours))
+            raise UsageError(
+                f'--init-from {lender.name}: its {key} is {theirs}, the configuration says {ours}: make them the same'
+            )
 
 
 def lent_stems(config: ModelConfig, lenders: Sequence[ModelFiles]) -> dict[str, ModelFiles]:

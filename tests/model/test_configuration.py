@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -57,16 +56,6 @@ def test_json_goes_there_and_back() -> None:
         ('instrument_list', ['../vocals'], 'cannot be a file name'),
         ('model', {'type': 'blstm.blstm'}, "model.type is 'blstm.blstm'"),
         ('model', {'params': {'conv_n_filters': [1, 2, 3]}}, 'conv_n_filters is [1, 2, 3]'),
-        (
-            'model',
-            {'params': {'conv_n_filters': {'vocals': [1, 2, 3, 4, 5, 6]}}},
-            'conv_n_filters names vocals: ',
-        ),
-        (
-            'model',
-            {'params': {'conv_n_filters': {'vocals': [1, 2, 3, 4, 5, 6], 'accompaniment': 7}}},
-            'conv_n_filters.accompaniment is 7',
-        ),
         ('model', {'params': {'conv_activation': 'tanh'}}, "conv_activation is 'tanh'"),
     ],
 )
@@ -102,19 +91,6 @@ def test_a_file_that_is_no_configuration_is_named(content: str, named: str, tmp_
 def test_the_published_configurations_come_with_the_package(name: str, stems: int, bins: int, kind: str) -> None:
     config = load_config(f'{CONFIGS}/{name}.json')
     assert (len(config.instruments), config.bins, config.model_type) == (stems, bins, kind)
-
-
-def test_stems_may_have_filters_of_their_own(tmp_path: Path) -> None:
-    by_stem = {'accompaniment': [2, 4, 8, 16, 32, 64], 'vocals': [4, 8, 16, 32, 64, 128]}
-    path = tmp_path / 'model.json'
-    path.write_text(json.dumps({**SPLEETER, 'model': {'type': 'unet.unet', 'params': {'conv_n_filters': by_stem}}}))
-    config = load_config(path)
-    assert [config.filters_of(stem)[0] for stem in range(2)] == [4, 2]  # in the order of instrument_list
-    assert config.to_json()['model']['params']['conv_n_filters'] == by_stem
-    path.write_text(json.dumps(config.to_json()))
-    assert load_config(path) == config
-    with pytest.raises(ValueError, match='given for 2 of 1 stems'):
-        dataclasses.replace(config, instruments=('vocals',))
 
 
 def test_defaults_are_spleeters() -> None:
