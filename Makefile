@@ -132,7 +132,9 @@ audit: $(VENV)/.ready-to-test
 mini: $(VENV)/.ready-to-test
 	"$(VENV)/bin/stembeam" generate "$(BANK)/music" --train-songs 960 --test-songs 50
 	"$(VENV)/bin/stembeam" prepare "$(BANK)/music" --chunk-duration 10 --validation-share 0.05 -o "$(BANK)/shards"
-	"$(VENV)/bin/stembeam" train --config configs/training/mini.json --shards "$(BANK)/shards" -o "$(BANK)/model"
+	"$(VENV)/bin/stembeam" train --config configs/training/mini.json --shards "$(BANK)/shards" -o "$(BANK)/started"
+	"$(VENV)/bin/stembeam" train --config configs/training/mini-masks.json --shards "$(BANK)/shards" --init-from "$(BANK)/started" \
+	  -o "$(BANK)/model"
 	"$(VENV)/bin/stembeam" evaluate "$(BANK)/music" --model "$(BANK)/model" -o "$(BANK)/scores"
 
 format: $(VENV)/.ready-to-test
