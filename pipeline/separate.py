@@ -14,6 +14,7 @@ from ..transforms.job import SeparateJob
 from ..transforms.listing_files import ListingFiles, ReadListing, read_former, read_tracks
 from ..transforms.manifest import Tables, WriteTables
 from ..transforms.measuring import MeasureTracks
+from ..transforms.model_handler import BatchSegments
 from ..transforms.planning import PlanTracks, SplitTracks, is_long
 from ..transforms.record_coders import Record
 from ..transforms.records import Completed, Part, PlannedTrack, Track
@@ -57,6 +58,7 @@ class SeparateTracks(beam.PTransform):
         separated = (
             decoded.good
             | 'Audio' >> beam.Filter(lambda item: isinstance(item, DecodedSegment)).with_output_types(DecodedSegment)
+            | 'Batch' >> BatchSegments(job)
             | 'Separate' >> RunInference(StemModelHandler(job)).with_output_types(SeparatedSegment)
         )
         written = separated | 'Write' >> Guarded(

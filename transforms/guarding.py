@@ -61,9 +61,11 @@ class _GuardedDoFn(beam.DoFn):
         self.stage = stage
         self.track_of = track_of
 
-    def process(self, element: Any, *args: Any) -> Iterator[Any]:
+    # The element alone: of a DoFn whose `process` takes more, Beam keeps the arguments of the last call until the next
+    # one, so that a track's audio would stay in memory while the next track is made.
+    def process(self, element: Any) -> Iterator[Any]:
         try:
-            yield from self.function(element, *args)
+            yield from self.function(element)
         except RunError:
             raise
         except Exception as error:  # everything else is this track's own trouble: reported, never dropped
@@ -84,9 +86,9 @@ class _SideBySideDoFn(_GuardedDoFn):
         super().__init__(*guarded)
         self.threads_for = threads_for
 
-    def process(self, batch: list[Any], *args: Any) -> Iterator[Any]:
+    def process(self, batch: list[Any]) -> Iterator[Any]:
         one = super().process
-        for outputs in side_by_side(lambda element: list(one(element, *args)), batch, self.threads_for(batch)):
+        for outputs in side_by_side(lambda element: list(one(element)), batch, self.threads_for(batch)):
             yield from outputs
 
 
@@ -102,14 +104,13 @@ class Guarded(beam.PTransform):
         output_type: Any = Any,
         threads_for: Callable[[list[Any]], int] | None = None,
     ) -> None:
-        """`args` (side inputs among them) go to the function after the element; `track_of` gives an element's track.
+        """`args` (no side inputs) go to the function after the element; `track_of` gives an element's track.
 
         `output_type`, what the function gives, decides by which coder it crosses a shuffle: see record_coders.py.
         `threads_for` a batch of elements says how many of them are worked on at once; None: one after the other.
         """
         super().__init__()
-        self.function = function
-        self.args = args
+        self.function = lambda element: function(element, *args)
         self.stage = stage
         self.track_of = track_of
         self.output_type = output_type
@@ -121,7 +122,7 @@ class Guarded(beam.PTransform):
         if self.threads_for is not None:
             elements = elements | beam.BatchElements(min_batch_size=BATCH, max_batch_size=BATCH)
             guarded = _SideBySideDoFn(self.threads_for, self.function, self.stage, self.track_of)
-        outputs = elements | beam.ParDo(guarded, *self.args).with_outputs(FAILURES, main='good')
+        outputs = elements | beam.ParDo(guarded).with_outputs(FAILURES, main='good')
         outputs.good.element_type = self.output_type
         outputs[FAILURES].element_type = Failure
         return Guard(outputs.good, outputs[FAILURES])

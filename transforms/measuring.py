@@ -22,7 +22,7 @@ from .completion import track_key
 from .guarding import Guard, Guarded, under_way
 from .job import SeparateJob
 from .metrics import WIENER, count_stage
-from .model_handler import SegmentHandler, count_loads
+from .model_handler import BatchSegments, SegmentHandler, count_loads, release
 from .planning import SplitTracks
 from .records import PlannedTrack, Segment, Track
 from .separating import read_segment
@@ -56,7 +56,7 @@ class MeasuringHandler(SegmentHandler[MeasuredSegment]):
     ) -> Iterable[MeasuredSegment]:
         """Measure the segments of a batch, one after the other."""
         count_loads()
-        for decoded in batch:
+        for decoded in release(batch):
             began = time.perf_counter()
             sums = model.wiener_sums(decoded.samples, decoded.wiener)
             took = time.perf_counter() - began
@@ -161,6 +161,7 @@ class MeasureTracks(beam.PTransform):
         stored = (
             decoded.good
             | 'Audio' >> beam.Filter(lambda item: isinstance(item, DecodedSegment)).with_output_types(DecodedSegment)
+            | 'Batch' >> BatchSegments(job)
             | 'Measure' >> RunInference(MeasuringHandler(job)).with_output_types(MeasuredSegment)
             | 'StoreSums'
             >> Guarded(

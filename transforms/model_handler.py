@@ -1,18 +1,20 @@
 """Beam's way to our model: one copy in a process, whichever steps of however many threads use it.
 
-RunInference by itself shares a model among the threads of one step only; here steps share it too.
+RunInference by itself shares a model among the threads of one step only; here steps share it too. And it keeps audio
+longer than needed, the track before the one that is worked on and the one behind it: see `BatchSegments`, `release`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
+import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler
 from apache_beam.utils.shared import Shared
 
-from .audio_records import DecodedSegment
+from .audio_records import AudioOrRecord, DecodedSegment
 from .job import SeparateJob
 from .metrics import LOAD_MILLISECONDS, MODELS_LOADED, count
 
@@ -60,8 +62,13 @@ class SegmentHandler(ModelHandler[DecodedSegment, Out, Any]):
         return model
 
     def get_num_bytes(self, batch: Sequence[DecodedSegment]) -> int:
-        """Bytes of the batch's samples; Beam's own way would pickle them to count."""
-        return sum(decoded.samples.nbytes for decoded in batch)
+        """Bytes of the batch's samples, which are gone by then; Beam's own way would pickle them to count."""
+        grid, channels = self.job.grid, self.job.model.config.channels
+        return sum(4 * channels * grid.samples_of(decoded.chunks) for decoded in batch if decoded.chunks)
+
+    def should_skip_batching(self) -> bool:
+        """BatchSegments makes the batches."""
+        return True
 
     def get_resource_hints(self) -> dict[str, Any]:
         """What the workers of this step must have; none of the other steps asks for it."""
@@ -71,12 +78,33 @@ class SegmentHandler(ModelHandler[DecodedSegment, Out, Any]):
         """Where Beam's inference metrics go."""
         return 'stembeam-inference'
 
-    def batch_elements_kwargs(self) -> Mapping[str, Any]:
-        """Segments are gathered until they hold as many chunks as the network takes at once."""
+
+class BatchSegments(beam.PTransform):
+    """Gathers segments until they hold as many chunks as the network takes at once. In: DecodedSegment. Out: lists."""
+
+    def __init__(self, job: SeparateJob) -> None:
+        """The job has the batch size."""
+        super().__init__()
+        self.job = job
+
+    def expand(self, segments: beam.PCollection) -> beam.PCollection:
+        """Returns the batches."""
         weight = self.job.batch_size or 1
-        if weight == 1:
-            return {'min_batch_size': 1, 'max_batch_size': 1}
-        return {'min_batch_size': weight, 'max_batch_size': weight, 'element_size_fn': chunk_weight}
+        if weight == 1:  # Beam's batches are handed on when the next segment is decoded, not before
+            return segments | 'Single' >> beam.Map(lambda decoded: [decoded]).with_output_types(AudioOrRecord)
+        return segments | 'Gather' >> beam.BatchElements(
+            min_batch_size=weight, max_batch_size=weight, element_size_fn=chunk_weight
+        )
+
+
+def release(batch: Sequence[DecodedSegment]) -> list[DecodedSegment]:
+    """The segments of a batch, of which the batch itself keeps all but the samples: Beam keeps it until the next one
+    comes.
+    """
+    segments = list(batch)
+    if isinstance(batch, list):
+        batch[:] = [decoded._replace(samples=decoded.samples[:0].copy()) for decoded in segments]
+    return segments
 
 
 def count_loads() -> None:

@@ -18,7 +18,7 @@ from .decoding import decode_blocks
 from .guarding import under_way
 from .job import SeparateJob
 from .metrics import CHUNKS, DECODE, SEPARATE, count, count_stage
-from .model_handler import SegmentHandler, count_loads
+from .model_handler import SegmentHandler, count_loads, release
 from .records import Part, Segment
 from .wiener_files import read_filter
 from .writing import find_part
@@ -111,19 +111,20 @@ class StemModelHandler(SegmentHandler[SeparatedSegment]):
         """Separate the segments of a batch; their chunks go through the network together."""
         count_loads()
         began = time.perf_counter()
-        found = _separate(batch, model)
+        segments = release(batch)
+        found = _separate(segments, model)
         took = time.perf_counter() - began
-        chunks = sum(decoded.chunks for decoded in batch)
+        chunks = sum(decoded.chunks for decoded in segments)
         count_stage(
             SEPARATE,
             took,
-            segments=len(batch),
-            audio=sum(map(self._seconds, batch)),
-            bytes_in=sum(decoded.samples.nbytes for decoded in batch),
+            segments=len(segments),
+            audio=sum(map(self._seconds, segments)),
+            bytes_in=sum(decoded.samples.nbytes for decoded in segments),
             bytes_out=sum(stems.nbytes for stems, _ in found),
         )
         count(CHUNKS, chunks)
-        for decoded, (stems, rows) in zip(batch, found, strict=True):
+        for decoded, (stems, rows) in zip(segments, found, strict=True):
             share = took * decoded.chunks / max(chunks, 1)
             yield SeparatedSegment(decoded._replace(seconds={**decoded.seconds, 'separate': share}), stems, rows)
 

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import weakref
+
 import apache_beam as beam
 import numpy as np
 import pytest
 from apache_beam.ml.inference.base import RunInference
+from apache_beam.testing.util import assert_that, equal_to
 
 from stembeam.model.errors import TrackError
 from stembeam.transforms import separating
 from stembeam.transforms.audio_records import DecodedSegment, SeparatedSegment
-from stembeam.transforms.model_handler import chunk_weight
+from stembeam.transforms.guarding import Guarded
+from stembeam.transforms.model_handler import BatchSegments, chunk_weight
 from stembeam.transforms.planning import split_track
 from stembeam.transforms.records import Part, Segment
 from stembeam.transforms.separating import StemModelHandler, decode_segment
-from stembeam.transforms.writing import write_part
+from stembeam.transforms.writing import write_part, write_segment
 
 from ..conftest import noise
 from .jobs import local_pipeline, make_job, plan, write_track
@@ -161,6 +165,7 @@ def test_batches_give_every_segment_its_own_stems(tmp_path, tiny_model, whole_tr
             pipeline
             | beam.Create(segments)
             | beam.FlatMap(decode_segment, job).with_output_types(DecodedSegment)
+            | BatchSegments(job)
             | RunInference(StemModelHandler(job)).with_output_types(SeparatedSegment)
             | beam.Map(save, tmp_path)
         )
@@ -182,6 +187,52 @@ def test_batches_give_every_segment_its_own_stems(tmp_path, tiny_model, whole_tr
         assert np.abs(expected).max() > 1e-3
 
 
+arrays: list[weakref.ref[np.ndarray]] = []  # audio that steps were given
+alive: list[int] = []  # how many of them were in memory whenever a track was to be decoded
+
+
+def watch(audio):
+    arrays.append(weakref.ref(audio if audio.base is None else audio.base))
+
+
+def decode_watched(segment, job):
+    alive.append(sum(array() is not None for array in arrays))
+    decoded = decode(segment, job)
+    watch(decoded.samples)
+    yield decoded
+
+
+def write_watched(separated, job):
+    watch(separated.stems)
+    yield from write_segment(separated, job)
+
+
+def track_of_separated(separated):
+    return separated.decoded.segment.planned.track
+
+
+def test_only_the_track_that_is_worked_on_is_in_memory(tmp_path, tiny_model):
+    """Neither Beam nor a step of ours holds a track's audio when the next one is decoded."""
+    job = make_job(tmp_path / 'out', tiny_model, format='wav')
+    segments = [
+        split_track(plan(write_track(tmp_path / f'{number}.wav', noise(1, seed=number)), job), job)[0]
+        for number in range(3)
+    ]
+    with local_pipeline() as pipeline:
+        written = (
+            pipeline
+            | beam.Create([segments])
+            | beam.FlatMap(lambda some: some).with_output_types(Segment)
+            | beam.FlatMap(decode_watched, job).with_output_types(DecodedSegment)
+            | BatchSegments(job)
+            | RunInference(StemModelHandler(job)).with_output_types(SeparatedSegment)
+            | Guarded(write_watched, job, stage='write', track_of=track_of_separated)
+        )
+        assert_that(written.good | beam.Map(lambda completed: completed.track_id), equal_to(['0', '1', '2']))
+    assert alive == [0, 0, 0]
+    assert len(arrays) == 6
+
+
 def test_the_handler_needs_no_pickling_to_count(tmp_path, tiny_model, track):
     job = make_job(tmp_path / 'out', tiny_model, batch_size=8)
     handler = StemModelHandler(job)
@@ -189,8 +240,6 @@ def test_the_handler_needs_no_pickling_to_count(tmp_path, tiny_model, track):
     assert handler.get_num_bytes([decoded, decoded]) == 2 * (4 * HOP + TAIL) * 2 * 4
     assert chunk_weight(decoded) == 4
     assert chunk_weight(decoded._replace(segment=decoded.segment._replace(num_chunks=0))) == 1
-    weights = handler.batch_elements_kwargs()
-    assert (weights['min_batch_size'], weights['max_batch_size']) == (8, 8)
 
 
 def test_an_empty_batch_gives_nothing(tmp_path, tiny_model):
