@@ -11,7 +11,7 @@ from ..configuration import ModelConfig, load_config
 from ..errors import UsageError
 from ..store import ModelFiles, resolve_model
 from .freezing import check_freeze
-from .lending import check_filters, check_lender, lent_stems
+from .lending import check_lender, lent_stems
 from .settings import OURS, Settings, settings_from_config
 from .shards import TRAIN, VALIDATION, ShardIndex, check_shards, read_index
 from .tables import VALIDATION_CHUNK, Table, read_table
@@ -148,7 +148,6 @@ def _check_lenders(config: ModelConfig, lenders: Sequence[ModelFiles], freeze: S
             f'--init-from {lenders[0].name}: no stem in common (it has {", ".join(lenders[0].config.instruments)}): '
             'leave it out'
         )
-    check_filters(config, lent)
     check_freeze(freeze, config, lent)
 
 
