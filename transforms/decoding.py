@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..model.errors import StembeamError, TrackError
+from ..model.remote import RemoteFile
 from ..model.resampling import (
     BLOCK_SECONDS,
     block_input,
@@ -26,7 +27,6 @@ from .addresses import shown
 from .native_streams import NativeStream, StreamPool
 from .readers import UnreadableError, open_reader
 from .records import AudioInfo
-from .remote_files import RemoteFile
 from .sources import fingerprint, local_copy, look_at, storage_error
 from .watchdog import watched
 

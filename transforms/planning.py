@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from ..model.errors import TrackError
+from ..model.remote import VERSION_KEYS, RemoteFile
 from ..model.resampling import resampled_length
 from .addresses import split_url, to_uri
 from .completion import DONE, is_complete, read_record, record_path, write_record
@@ -25,7 +26,6 @@ from .metrics import PLAN, SEGMENTS, SKIPPED, count, count_stage
 from .probing import probe
 from .record_coders import Record, RecordCoder
 from .records import Completed, PlannedTrack, Segment, Track
-from .remote_files import VERSION_KEYS, RemoteFile
 from .sources import look_at, storage_error
 from .storage import PRIVATE
 

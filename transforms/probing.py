@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 
 from ..model.errors import StembeamError, TrackError
-from ..model.remote import current_retries
+from ..model.remote import RemoteFile, current_retries
 from .addresses import shown
 from .decoding import too_short
 from .headers import HeaderFacts, Shortage, read_facts
 from .readers import BlockReader, SoundfileReader, UnreadableError, open_reader
 from .records import AudioInfo
-from .remote_files import RemoteFile
 from .sources import SourceFile, local_path, open_source, storage_error
 from .watchdog import watched
 

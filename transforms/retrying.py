@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from ..model.remote import Retries, current_retries, retries_of_this_thread, retrying
+from ..model.remote import RemoteFile, Retries, current_retries, retries_of_this_thread, retrying
 from .metrics import STORE_RETRIES, count
 
 T = TypeVar('T')
@@ -35,6 +35,14 @@ def ask(call: Callable[[], T], address: str, retries: Retries | None = None) -> 
     finally:
         if retries_of_this_thread() > before:
             count(STORE_RETRIES, retries_of_this_thread() - before)
+
+
+class CountedFile(RemoteFile):
+    """A file of a store, every request for which that is tried again is counted."""
+
+    def ask(self, call: Callable[[], T]) -> T:
+        """As RemoteFile's, and counted."""
+        return ask(call, self.uri)
 
 
 def side_by_side(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:

@@ -21,9 +21,9 @@ from collections.abc import Hashable, Iterator
 from typing import Any, BinaryIO
 
 from ..model.errors import RunError, StembeamError, TrackError
-from ..model.remote import GaveUp, is_forbidden, told
+from ..model.remote import READ_BYTES, GaveUp, RangeReader, RemoteFile, is_forbidden, told
 from .addresses import shown, split_url, to_uri
-from .remote_files import READ_BYTES, RangeReader, RemoteFile
+from .retrying import CountedFile
 
 COPIES_BUDGET_BYTES = 4 << 30  # of local disk, per process; what is in use stays whatever its size
 MOST_COPIES = 1000  # per process: of a million short tracks none is needed twice
@@ -96,7 +96,7 @@ def look_at(uri: str, is_wanted: bool = True) -> RemoteFile | None:
     if local_path(uri) is not None:
         return None
     try:
-        return RemoteFile(uri, is_wanted and not _process_copies().holds(uri))
+        return CountedFile(uri, is_wanted and not _process_copies().holds(uri))
     except Exception as error:  # as in open_source
         raise storage_error(uri, error) from error
 
@@ -119,7 +119,7 @@ def open_source(uri: str, remote: RemoteFile | None = None) -> Iterator[SourceFi
             if path is not None:
                 file, size = _open_local(path)
             else:
-                remote = RemoteFile(uri, is_wanted=True) if remote is None else remote
+                remote = CountedFile(uri, is_wanted=True) if remote is None else remote
                 if remote.has_ranges and remote.size is not None:
                     file, size = RangeReader(remote), remote.size
                 else:  # there is no seeking in it, or none that could be tried again
@@ -143,7 +143,7 @@ def open_lines(uri: str) -> Iterator[BinaryIO]:
         with open(uri, 'rb') as file:
             yield file
         return
-    remote = RemoteFile(uri)
+    remote = CountedFile(uri)
     if remote.has_ranges:
         with io.BufferedReader(RangeReader(remote), READ_BYTES) as buffered:
             yield buffered

@@ -21,9 +21,8 @@ from typing import Any, TypeVar
 from ..model.errors import RunError, UsageError
 from ..model.remote import GaveUp, StoreOptions, current_options, current_retries, is_forbidden, open_filesystem, told
 from .addresses import split_url, to_uri
-from .remote_files import RemoteFile
 from .remote_listing import list_below, list_once
-from .retrying import ask
+from .retrying import CountedFile, ask
 
 T = TypeVar('T')
 
@@ -204,7 +203,7 @@ class Storage:
         with tempfile.TemporaryDirectory(prefix='stembeam-') as folder:
             local = os.path.join(folder, 'file')
             with _lost_store_stops_the_run(self.root):
-                RemoteFile(self.url(path)).download(local)
+                CountedFile(self.url(path)).download(local)
             yield local
 
 

@@ -8,18 +8,12 @@ than are read side by side.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Iterator
 
 from ..errors import RunError
-from ..remote import current_retries, is_forbidden, open_filesystem, retrying, told
-
-T = TypeVar('T')
-
-BLOCK_BYTES = 8 << 20  # that one request asks for
+from ..remote import RemoteFile, current_retries, is_forbidden, open_filesystem, retrying, told
 
 
 def is_remote(url: str) -> bool:
@@ -51,31 +45,12 @@ def local_copy(url: str) -> Iterator[str]:
         path = os.path.join(folder, 'shard')
         try:
             with _errors_of_drivers():
-                _download(url, path)
+                RemoteFile(url, is_wanted=True).download(path)
         except (OSError, ImportError, ValueError) as error:
             raise RunError(
                 f'shard {url} cannot be read ({error}): the run is kept; run the same command again later'
             ) from error
         yield path
-
-
-def _download(url: str, local: str) -> None:
-    fs, path = open_filesystem(url)
-
-    def ask(call: Callable[[], T]) -> T:
-        return retrying(call, url, current_retries())
-
-    def block(start: int) -> bytes:
-        stop = min(start + BLOCK_BYTES, size)
-        data = fs.cat_file(path, start=start, end=stop)
-        if len(data) != stop - start:
-            raise ConnectionError(f'{len(data)} of {stop - start} bytes arrived')
-        return data
-
-    size = ask(lambda: fs.info(path))['size']
-    with open(local, 'wb') as file:
-        for start in range(0, size, BLOCK_BYTES):
-            file.write(ask(functools.partial(block, start)))
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ class Fault:
     kind: str  # an HTTP status as text, 'reset', 'cut' (half of the answer, then a reset), 'stall'
     path: str = ''  # regular expression, searched in method, blank and path with query
     times: int = 1  # requests; -1: all
+    after: int = 0  # requests that fit and go well before
     done: int = 0
 
 
@@ -36,8 +37,8 @@ class Proxy:
     stall_seconds: float = 5.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def break_next(self, kind: str, path: str = '', times: int = 1) -> Fault:
-        fault = Fault(kind, path, times)
+    def break_next(self, kind: str, path: str = '', times: int = 1, after: int = 0) -> Fault:
+        fault = Fault(kind, path, times, after)
         self.faults.append(fault)
         return fault
 
@@ -49,6 +50,9 @@ class Proxy:
             self.seen.append(request)
             for fault in self.faults:
                 if (fault.times < 0 or fault.done < fault.times) and re.search(fault.path, request):
+                    if fault.after:
+                        fault.after -= 1
+                        continue
                     fault.done += 1
                     return fault.kind
         return None

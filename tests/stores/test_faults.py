@@ -65,7 +65,7 @@ def test_what_lasts_is_not_tried_again(store: Store, kind: str, said: str):
 def test_reading_goes_on_where_it_broke(store: Store, monkeypatch: pytest.MonkeyPatch):
     content = bytes(range(256)) * 4096
     uri = store.put('a.bin', content)
-    monkeypatch.setattr('stembeam.transforms.remote_files.READ_BYTES', 1 << 16)
+    monkeypatch.setattr('stembeam.model.remote.files.READ_BYTES', 1 << 16)
     store.proxy.seen.clear()
     data = r'^GET .*a\.bin' + (r'\?alt=media' if store.protocol == 'gs' else '')  # gcsfs asks for sizes with GET, too
     with open_source(uri) as source:

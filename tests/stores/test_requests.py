@@ -10,11 +10,11 @@ import pytest
 import soundfile
 
 from stembeam.model.errors import TrackError
+from stembeam.model.remote import READ_BYTES, RemoteFile
 from stembeam.transforms import sources
 from stembeam.transforms.decoding import decode_blocks
 from stembeam.transforms.planning import plan_track, source_identity
 from stembeam.transforms.records import PlannedTrack, Track
-from stembeam.transforms.remote_files import READ_BYTES, RemoteFile
 
 from ..conftest import noise
 from ..transforms.jobs import make_job

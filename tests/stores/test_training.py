@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from stembeam.model.errors import RunError, UsageError
+from stembeam.model.remote import READ_BYTES
 from stembeam.model.training import remote_shards
 from stembeam.model.training.shards import read_index
 from stembeam.pipeline.cli import main
@@ -114,6 +115,18 @@ def test_shards_that_cannot_be_read(s3: Store, kind: str, said: str):
         read_index(f'{s3.root}/shards')
     with pytest.raises(UsageError, match=r'no index\.json there'):
         read_index(f'{s3.root}/nowhere')
+
+
+def test_a_shard_that_breaks_off_is_read_on_where_it_broke(s3: Store):
+    content = np.random.default_rng(0).bytes(2 * READ_BYTES)
+    url = s3.put('shards/a.tfrecord', content)
+    s3.proxy.seen.clear()
+    s3.proxy.break_next('503', 'a.tfrecord', times=2, after=1)
+    with remote_shards.local_copy(url) as path:
+        assert Path(path).read_bytes() == content
+    assert not Path(path).exists()
+    # Its first block tells its size; only its second one is asked for again.
+    assert s3.proxy.seen == [f'GET /{s3.root[5:]}/shards/a.tfrecord'] * 4
 
 
 def test_stems_are_scored_as_on_a_disk(s3: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fsspec
 import numpy as np
 import pytest
 import soundfile
@@ -20,17 +19,6 @@ from stembeam.transforms.datasets import (
 )
 
 from .dataset_files import MUSDB_ORDER, RATE, STEMS, make_stems, write_manifest, write_song, write_stem_mp4
-
-
-@pytest.fixture
-def memory():
-    """An empty fsspec file system in memory."""
-    filesystem = fsspec.filesystem('memory')
-    filesystem.store.clear()
-    filesystem.pseudo_dirs[:] = ['']
-    yield filesystem
-    filesystem.store.clear()
-    filesystem.pseudo_dirs[:] = ['']
 
 
 def names_of(tracks: list[DatasetTrack]) -> list[tuple[str, str]]:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from stembeam.model.errors import TrackError
+from stembeam.model.remote import RemoteFile
 from stembeam.model.resampling import BLOCK_SECONDS, match_channels, resample, resampled_length
 from stembeam.transforms import decoding, native_streams, sources
 from stembeam.transforms.decoding import decode_blocks
 from stembeam.transforms.probing import probe
 from stembeam.transforms.readers import BlockReader, SoundfileReader
 from stembeam.transforms.records import AudioInfo
-from stembeam.transforms.remote_files import RemoteFile
 
 from .audio_files import AV_KINDS, SOUNDFILE_KINDS, corrupt, cut, decode_with, noise, read_segment, write, write_video
 

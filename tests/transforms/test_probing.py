@@ -230,13 +230,6 @@ def test_chained_ogg(tmp_path):
         probe(str(chained))
 
 
-@pytest.fixture
-def memory():
-    fs = fsspec.filesystem('memory')
-    yield fs
-    fs.store.clear()
-
-
 @pytest.mark.parametrize('kind', ['wav16', 'flac', 'mp3', 'vorbis', 'm4a', 'opus'])
 def test_remote_files_are_read_in_place(tmp_path, memory, kind):
     path = write(tmp_path / 'track', kind, noise(50000), 44100 if kind != 'opus' else 48000)

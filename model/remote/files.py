@@ -1,6 +1,6 @@
 """Reading files of object stores and web servers by ranges, each tried again by itself.
 
-Stands on model/remote and fsspec's drivers. The one idea: a file is read in blocks, so what breaks costs one block, and
+Stands on retrying.py and fsspec's drivers. The one idea: a file is read in blocks, so what breaks costs one block, and
 reading goes on where it broke; nothing of a file is asked for twice in a row. Where a store tells about a file while it
 sends its beginning (S3), one request is enough for a small file.
 """
@@ -11,14 +11,17 @@ import errno
 import io
 import os
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
-from ..model.remote import open_filesystem
-from .addresses import split_url
-from .retrying import ask
+from .filesystems import open_filesystem
+from .options import current_retries
+from .retrying import retrying
+
+T = TypeVar('T')
 
 READ_BYTES = 1 << 20  # of a file that is read here and there: headers, ends
+COPY_BYTES = 8 << 20  # of a file that is copied as a whole
 # What object stores say about the version of an object.
 VERSION_KEYS = (
     'ETag',
@@ -33,7 +36,6 @@ VERSION_KEYS = (
     'mtime',
     'created',
 )
-COPY_BYTES = 8 << 20  # of a file that is copied as a whole
 
 
 class RemoteFile:
@@ -52,9 +54,9 @@ class RemoteFile:
         self.uri = uri
         self.fs, self.path = open_filesystem(uri)
         self._beginning = b''
-        found = _open_s3(self.fs, self.path, uri) if is_wanted and _is_plain(uri) else None
+        found = self._open_s3() if is_wanted and self._is_plain else None
         if found is None:
-            self.info: dict[str, Any] = ask(lambda: self.fs.info(self.path), uri)
+            self.info: dict[str, Any] = self.ask(lambda: self.fs.info(self.path))
         else:
             self.info, self._beginning = found
         if self.info.get('type') == 'directory':
@@ -64,20 +66,31 @@ class RemoteFile:
     @property
     def has_ranges(self) -> bool:
         """Whether any part of it can be asked for: not of a web server that does not say so, nor in an archive."""
-        url = split_url(self.uri)
-        is_web = url is not None and url.is_web
-        return self.size is not None and _is_plain(self.uri) and (not is_web or bool(self.info.get('partial')))
+        is_web = self.uri.lower().startswith(('http://', 'https://'))
+        return self.size is not None and self._is_plain and (not is_web or bool(self.info.get('partial')))
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether it is no archive, cache or the like that the driver looks into: no chain of addresses."""
+        return '::' not in self.uri
 
     @property
     def version(self) -> tuple[str, ...]:
         """What tells it from a later file of the same name, as far as its store says."""
         return tuple(f'{key}={self.info[key]}' for key in ('size', *VERSION_KEYS) if self.info.get(key) is not None)
 
+    def ask(self, call: Callable[[], T]) -> T:
+        """What a request to the store returns, which does no harm when it is done twice; tried as the options say.
+
+        Every request for the file goes through here, so a subclass can count them.
+        """
+        return retrying(call, self.uri, current_retries())
+
     def read_range(self, start: int, stop: int) -> bytes:
         """Bytes [start, stop) of the file, all of them; only where `has_ranges`."""
         if stop <= len(self._beginning):
             return self._beginning[start:stop]
-        return ask(lambda: self._read_once(start, stop), self.uri) if stop > start else b''
+        return self.ask(lambda: self._read_once(start, stop)) if stop > start else b''
 
     def _read_once(self, start: int, stop: int) -> bytes:
         data = self.fs.cat_file(self.path, start=start, end=stop)
@@ -97,57 +110,51 @@ class RemoteFile:
     def download(self, local: str) -> None:
         """Copy it to a local path."""
         if not self.has_ranges:
-            ask(lambda: self.fs.get_file(self.path, local), self.uri)
+            self.ask(lambda: self.fs.get_file(self.path, local))
             return
         with open(local, 'wb') as file:
             for block in self.blocks():
                 file.write(block)
 
+    def _open_s3(self) -> tuple[dict[str, Any], bytes] | None:
+        """What s3fs' `info` says of a file, and up to READ_BYTES of its beginning, by one request.
 
-def _is_plain(uri: str) -> bool:
-    """Whether it is no archive, cache or the like that the driver looks into."""
-    url = split_url(uri)
-    return url is not None and not url.before and not url.after
+        None where that is no way to learn of it: in other stores, of folders, of empty and of missing files.
 
+        Source: the headers of S3's GetObject, which are those of HeadObject with Content-Range.
+        """
+        import fsspec.asyn
 
-def _open_s3(fs: Any, path: str, uri: str) -> tuple[dict[str, Any], bytes] | None:
-    """What s3fs' `info` says of a file, and up to READ_BYTES of its beginning, by one request.
-
-    None where that is no way to learn of it: in other stores, of folders, of empty and of missing files.
-
-    Source: the headers of S3's GetObject, which are those of HeadObject with Content-Range.
-    """
-    import fsspec.asyn
-
-    if not hasattr(fs, '_call_s3') or not hasattr(fs, 'split_path'):
-        return None
-    bucket, key, version = fs.split_path(path)
-    if not key:
-        return None
-
-    async def get() -> tuple[dict[str, Any], bytes]:
-        which = {'VersionId': version} if version else {}
-        answer = await fs._call_s3(
-            'get_object', fs.kwargs, Bucket=bucket, Key=key, Range=f'bytes=0-{READ_BYTES - 1}', **which
-        )
-        try:
-            return answer, await answer['Body'].read()
-        finally:
-            answer['Body'].close()
-
-    try:
-        answer, beginning = ask(lambda: fsspec.asyn.sync(fs.loop, get), uri)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        if error.errno == errno.EINVAL:  # as s3fs says that nothing of an empty file can be asked for
+        fs = self.fs
+        if not hasattr(fs, '_call_s3') or not hasattr(fs, 'split_path'):
             return None
-        raise
-    total = re.search(r'/(\d+)$', answer.get('ContentRange') or '')
-    if total is None or len(beginning) != min(int(total[1]), READ_BYTES):
-        return None
-    info = {'name': path, 'type': 'file', 'size': int(total[1])}
-    return {**info, **{name: answer.get(name) for name in ('ETag', 'LastModified', 'VersionId')}}, beginning
+        bucket, key, version = fs.split_path(self.path)
+        if not key:
+            return None
+
+        async def get() -> tuple[dict[str, Any], bytes]:
+            which = {'VersionId': version} if version else {}
+            answer = await fs._call_s3(
+                'get_object', fs.kwargs, Bucket=bucket, Key=key, Range=f'bytes=0-{READ_BYTES - 1}', **which
+            )
+            try:
+                return answer, await answer['Body'].read()
+            finally:
+                answer['Body'].close()
+
+        try:
+            answer, beginning = self.ask(lambda: fsspec.asyn.sync(fs.loop, get))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # as s3fs says that nothing of an empty file can be asked for
+                return None
+            raise
+        total = re.search(r'/(\d+)$', answer.get('ContentRange') or '')
+        if total is None or len(beginning) != min(int(total[1]), READ_BYTES):
+            return None
+        info = {'name': self.path, 'type': 'file', 'size': int(total[1])}
+        return {**info, **{name: answer.get(name) for name in ('ETag', 'LastModified', 'VersionId')}}, beginning
 
 
 class RangeReader(io.RawIOBase):
