@@ -162,7 +162,7 @@ def _score(plan: Plan, job: EvaluateJob, placement: Placement, options: argparse
     if not plan.todo:
         return None
     job.storage.remove(_RUN_FAILURES)
-    pipeline = beam.Pipeline(runner=placement.runner, options=placement.options)
+    pipeline = placement.new_pipeline()
     scored = pipeline | 'Tracks' >> beam.Create(plan.todo) | 'ScoreTracks' >> ScoreTracks(job)
     one = pipeline | 'One' >> beam.Create([(0, None)])
     rows = scored.failures | 'KeyFailures' >> beam.Map(lambda failure: (0, failure))

@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -162,6 +163,7 @@ class WatchedWorkerHandler(worker_handlers.SubprocessSdkWorkerHandler):
     def start_worker(self) -> None:
         """Start the process, and a thread that waits for its end."""
         self._stderr = tempfile.NamedTemporaryFile(prefix='stembeam-worker-')  # noqa: SIM115  # lives as long as self
+        weakref.finalize(self, self._stderr.close)  # and goes with it, or when Ctrl-C ends the process
         command = self._worker_command_line + f' 2>{self._stderr.name}'.encode()
         self.worker = SubprocessSdkWorker(command, self.control_address, self.provision_info, self.worker_id)
         self.worker_thread = threading.Thread(name='run_worker', target=self._wait, daemon=True)

@@ -44,7 +44,7 @@ def dataflow_request(placement: Placement, build: Callable[[beam.Pipeline], None
     except ImportError as error:
         raise UsageError(f"Dataflow jobs need packages of Google's ({error}): pip install 'stembeam[gcp]'") from error
     placement.options.view_as(TestOptions).dry_run = True
-    pipeline = beam.Pipeline(runner=placement.runner, options=placement.options)
+    pipeline = placement.new_pipeline()
     build(pipeline)
     job = pipeline.run().job  # type: ignore[attr-defined]  # of Dataflow's dry runs alone
     cloud = job.options.view_as(GoogleCloudOptions)

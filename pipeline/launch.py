@@ -13,7 +13,6 @@ import time
 from datetime import datetime, timezone
 from typing import Any
 
-import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult
 
 from ..model.errors import RunError
@@ -195,7 +194,7 @@ def _execute(
     placement: Placement,
     wait: bool = True,
 ) -> PipelineResult:
-    pipeline = beam.Pipeline(runner=placement.runner, options=placement.options)
+    pipeline = placement.new_pipeline()
     build_separate(pipeline, files, job, tables, in_order=placement.is_local)
     return execute(pipeline, wait)
 

@@ -273,7 +273,6 @@ def separate_parser() -> argparse.ArgumentParser:
         epilog="Spleeter's options mean what they mean there, the long ones too (--params_filename, --output_path, "
         '--filename_format, --codec). Exit status: 0 all done, 3 finished with failures, 2 bad usage, 1 the run itself '
         'failed.',
-        allow_abbrev=False,
     )
     add_separate_options(parser)
     return parser

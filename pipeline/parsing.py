@@ -23,7 +23,12 @@ MIRROR_HELP = (
 
 
 class Parser(argparse.ArgumentParser):
-    """Errors become UsageErrors: one line, and the command line's own exit status."""
+    """Errors become UsageErrors: one line, and the command line's own exit status. Options are not abbreviated."""
+
+    def __init__(self, **options: Any) -> None:
+        """As ArgumentParser; the parsers of actions (`add_subparsers`) are made in the same way."""
+        # An abbreviation would mean something else, or nothing, once there is another option.
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         """Raises UsageError."""
@@ -128,7 +133,7 @@ def parse_with_beam(
     """
     from apache_beam.options import pipeline_options
 
-    parser = Parser(prog=prog, allow_abbrev=False, add_help=False, conflict_handler='resolve', argument_default=None)
+    parser = Parser(prog=prog, add_help=False, conflict_handler='resolve', argument_default=None)
     beam_parser = pipeline_options._BeamArgumentParser(add_help=False, conflict_handler='resolve', allow_abbrev=False)
     for options in pipeline_options.PipelineOptions.__subclasses__():
         if options.__module__ == pipeline_options.__name__:

@@ -163,7 +163,7 @@ def _run(
     job.storage.forget_unfinished()
     if options.overwrite:
         job.storage.remove_folder(WORK)
-    pipeline = beam.Pipeline(runner=placement.runner, options=placement.options)
+    pipeline = placement.new_pipeline()
     _ = pipeline | 'Tracks' >> beam.Create(list(tracks)) | 'WriteTrainingShards' >> WriteTrainingShards(job)
     if options.progress:
         with Progress(_Watch(job.storage, len(tracks)), job.storage.is_local):

@@ -108,7 +108,7 @@ def separate_doubtful(job: SeparateJob, tracks: Sequence[Track]) -> None:
     """Separate some tracks one after the other; failures are told when the whole run meets them again."""
     for track in tracks:
         placement = place(None, 1, {})
-        pipeline = beam.Pipeline(runner=placement.runner, options=placement.options)
+        pipeline = placement.new_pipeline()
         listed = pipeline | 'Doubtful' >> beam.Create([track]).with_output_types(Track)
         _ = listed | 'SeparateTracks' >> SeparateTracks(job)
         execute(pipeline)

@@ -6,8 +6,10 @@ Local runs use Beam's in-process runner by its class. `DirectRunner` by name wou
 from __future__ import annotations
 
 import os
+import shutil
 from typing import Any, NamedTuple
 
+import apache_beam as beam
 from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.portability.api import beam_provision_api_pb2
@@ -35,8 +37,18 @@ class Placement(NamedTuple):
     is_local: bool
     streams: int  # threads of one process that separate at the same time
 
+    def new_pipeline(self) -> beam.Pipeline:
+        """An empty pipeline that runs there.
 
-def place(runner: str | None, workers: int, beam: dict[str, Any]) -> Placement:
+        Beam gives it a temporary folder, for the JARs of transforms in Java, which stays there unless the run comes to
+        its end in this process. We have no such transforms, so it goes at once.
+        """
+        pipeline = beam.Pipeline(runner=self.runner, options=self.options)
+        shutil.rmtree(pipeline.local_tempdir)
+        return pipeline
+
+
+def place(runner: str | None, workers: int, beam_options: dict[str, Any]) -> Placement:
     """The runner that an option names.
 
     Raises:
@@ -46,10 +58,10 @@ def place(runner: str | None, workers: int, beam: dict[str, Any]) -> Placement:
     if name in UNSUPPORTED:
         raise UsageError(f'runner {runner} is not supported: {UNSUPPORTED[name]}')
     if name not in LOCAL_NAMES:
-        options = PipelineOptions(flags=[], runner=runner, **beam)
+        options = PipelineOptions(flags=[], runner=runner, **beam_options)
         return Placement(_create(runner or '', options), options, is_local=False, streams=_streams(options))
-    mode = beam.get('direct_running_mode') or ('multi_threading' if workers > 1 else 'in_memory')
-    local = {'direct_num_workers': workers, **beam, 'direct_running_mode': mode}
+    mode = beam_options.get('direct_running_mode') or ('multi_threading' if workers > 1 else 'in_memory')
+    local = {'direct_num_workers': workers, **beam_options, 'direct_running_mode': mode}
     options = PipelineOptions(flags=[], **local)
     watch_worker_processes()
     send_whole_elements()

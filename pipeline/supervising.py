@@ -32,6 +32,7 @@ PROGRESS = os.path.join(MARKS, 'progress')  # attempts.PROGRESS_FILE
 RETRIES = 'retries'
 STATE = 'state.json'  # what the run has to know when it is started again; if it is there, it can be
 ASKED = 'asked.json'  # why the child asks to be started again
+TEMPORARY = 'tmp'  # the child's temporary files, copies of remote tracks among them; they go when it does
 # Starts in a row without progress, after which nothing more is to be expected: more than a track that kills its
 # process without being told apart from those beside it needs to be found out.
 MOST_IDLE_STARTS = 5
@@ -175,13 +176,16 @@ class _Parent:
         """Start the child and wait for its end; returns its status, as subprocess has it."""
         with contextlib.suppress(FileNotFoundError):
             os.remove(os.path.join(self._folder, ASKED))
+        temporary = os.path.join(self._folder, TEMPORARY)
+        shutil.rmtree(temporary, ignore_errors=True)  # of a child that died
+        os.makedirs(temporary, exist_ok=True)
         theirs, ours = os.pipe()
         try:
             os.set_inheritable(theirs, True)
             # The words of our own command, whatever it was: a script, -m or -c. Inputs may be open files (/dev/fd/63).
             self._child = subprocess.Popen(
                 [sys.executable, *sys.orig_argv[1:]],
-                env={**os.environ, VARIABLE: f'{theirs}:{halvings}:{self._folder}'},
+                env={**os.environ, VARIABLE: f'{theirs}:{halvings}:{self._folder}', 'TMPDIR': temporary},
                 close_fds=False,
             )
             return self._child.wait()

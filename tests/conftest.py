@@ -5,6 +5,7 @@ them.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,16 @@ def write_model(folder: Path, config: ModelConfig, seed: int = 0) -> Path:
     (folder / 'config.json').write_text(json.dumps(config.to_json()))
     write_npz(str(folder / WEIGHTS_FILE), random_weights(config, seed))
     return folder
+
+
+@pytest.fixture(scope='session', autouse=True)
+def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What processes that are killed leave lies where pytest will remove it; so does what this process leaves."""
+    folder = str(tmp_path_factory.mktemp('temporary'))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('TMPDIR', folder)
+        patch.setattr(tempfile, 'tempdir', folder)
+        yield
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -14,7 +14,6 @@ def doctor_parser() -> Parser:
         prog='stembeam doctor',
         description='Check versions, devices, codecs and models, and separate a second of audio. Needs no network. '
         'Exit status: 0 all well, 1 with a line for every problem.',
-        allow_abbrev=False,
     )
     parser.add_argument('--quick', action='store_true', help='only what needs no TensorFlow: about a second')
     parser.add_argument('--json', action='store_true', help='print one JSON object')

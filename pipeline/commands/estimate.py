@@ -28,7 +28,6 @@ def estimate_parser() -> argparse.ArgumentParser:
         description='What it would take to separate a listing, or so many tracks: hours, machine-hours, storage, '
         'money, and the stage that sets the speed. Stage costs are measured (make bench); machines and prices are '
         'inputs.',
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add('inputs', nargs='*', metavar='LISTING', help='as for separate; or give --tracks')

@@ -49,7 +49,6 @@ def evaluate_parser() -> argparse.ArgumentParser:
         description='Separate the tracks of a data set and score the stems by BSSEval version 4, as museval does. Run '
         'again, it goes on where it stopped.',
         epilog='Exit status: 0 all done, 3 finished with failures, 2 bad usage, 1 the run itself failed.',
-        allow_abbrev=False,
     )
     add_evaluate_options(parser)
     return parser

@@ -10,7 +10,7 @@ from ..parsing import Parser
 
 def main(arguments: list[str]) -> int:
     """Write the songs and print their paths. Raises UsageError."""
-    parser = Parser(prog='stembeam example', description='Write three short generated songs.', allow_abbrev=False)
+    parser = Parser(prog='stembeam example', description='Write three short generated songs.')
     parser.add_argument('folder', metavar='FOLDER', help='where the songs go')
     options = parser.parse_args(arguments)
 

@@ -15,7 +15,6 @@ def export_parser() -> argparse.ArgumentParser:
         prog='stembeam export',
         description=__doc__,
         epilog='In Spleeter: MODEL_PATH=FOLDER spleeter separate -p FOLDER/config.json ...; here: --model FOLDER.',
-        allow_abbrev=False,
     )
     parser.add_argument('model', metavar='MODEL', help='name, folder, JSON file or URL of a model')
     parser.add_argument('-o', '--output', required=True, metavar='FOLDER', help='new folder of the checkpoint')

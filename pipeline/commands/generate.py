@@ -15,7 +15,6 @@ def main(arguments: list[str]) -> int:
     parser = Parser(
         prog='stembeam generate',
         description='Render generated songs with their stems, in the layout of MUSDB18-HQ; run again to go on.',
-        allow_abbrev=False,
     )
     parser.add_argument('folder', metavar='BANK', help='folder of the data set')
     parser.add_argument('--train-songs', type=count, default=360, help='songs to train on (default 360)')

@@ -22,9 +22,9 @@ CARD_FILE = 'CARD.md'
 
 def models_parser() -> argparse.ArgumentParser:
     """The parser of `stembeam models`."""
-    parser = Parser(prog='stembeam models', description='List, fetch and show separation models.', allow_abbrev=False)
+    parser = Parser(prog='stembeam models', description='List, fetch and show separation models.')
     actions = parser.add_subparsers(dest='action', required=True, metavar='list | fetch | show')
-    listed = actions.add_parser('list', help='names, stems, and which are here', allow_abbrev=False)
+    listed = actions.add_parser('list', help='names, stems, and which are here')
     fetch = actions.add_parser('fetch', help='bring models into the store, for runs without a network')
     fetch.add_argument('names', nargs='*', metavar='NAME', help='a published model, or the URL of a model')
     fetch.add_argument('--all', action='store_true', help='all published models')

@@ -40,7 +40,6 @@ def prepare_parser() -> argparse.ArgumentParser:
         description='Cut data sets of isolated stems into chunks and write them, shuffled, as TFRecord shards to train '
         'on. While it runs, the output folder takes twice the room of the shards.',
         epilog='Exit status: 0 all done, 3 finished without the bad tracks, 2 bad usage, 1 the run itself failed.',
-        allow_abbrev=False,
     )
     add_prepare_options(parser)
     return parser

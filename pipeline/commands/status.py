@@ -15,7 +15,6 @@ def status_parser() -> Parser:
         prog='stembeam status',
         description='How far the run that writes to OUT is, or how it ended. Reads OUT alone: the run may go on '
         'anywhere. Failed tracks are known at its end, but for those whose header could not be read.',
-        allow_abbrev=False,
     )
     parser.add_argument('output', metavar='OUT', help='output folder of stembeam separate, local or an fsspec URL')
     parser.add_argument('--json', action='store_true', help='print JSON objects, one a line')

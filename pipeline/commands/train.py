@@ -30,7 +30,7 @@ that was stopped goes on with it. The model in it is that of the best evaluation
 
 def train_parser() -> argparse.ArgumentParser:
     """The parser of `stembeam train`."""
-    parser = Parser(prog='stembeam train', description=__doc__, epilog=EXAMPLE, allow_abbrev=False)
+    parser = Parser(prog='stembeam train', description=__doc__, epilog=EXAMPLE)
     add = parser.add_argument
     add('--config', required=True, metavar='CONFIG.json', help="the model and its training, in Spleeter's JSON form")
     add('--shards', metavar='SHARDS', help='folder or URL that stembeam prepare wrote')

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from stembeam.model.checkpoint import WEIGHTS_FILE, write_npz
-from stembeam.pipeline.cli import main
+from stembeam.pipeline.cli import COMMANDS, main
 from stembeam.pipeline.exit_status import BAD_USAGE, OK
 
 from ..conftest import TINY, noise, random_weights, write_model
@@ -236,6 +236,37 @@ def test_a_run_that_was_refused_leaves_an_earlier_one_alone(home, monkeypatch, c
     assert main(arguments_of('music -o former --stems drum')) == BAD_USAGE
     assert main(arguments_of('music -o former --formt wav')) == BAD_USAGE
     assert [path.name for path in (home / 'former').iterdir()] == ['run.json']
+
+
+# An abbreviation would become another option, or none, as soon as there are more of them.
+ABBREVIATED = [
+    'separate music -o out --overw',
+    'models list --stor here',
+    'models fetch mini --mirr here',
+    'models show mini --stor here',
+    'prepare music -o out --overw',
+    'train --config c.json -o out --shard here',
+    'export mini -o out --stor here',
+    'evaluate music -o out --overw',
+    'estimate music --worker 3',
+    'generate bank --train-song 3',
+    'doctor --quic',
+    'status out --jso',
+    'example folder --hel',
+]
+
+
+assert {line.split()[0] for line in ABBREVIATED} == set(COMMANDS)
+
+
+@pytest.mark.parametrize('line', ABBREVIATED)
+def test_options_are_not_abbreviated(home, monkeypatch, capsys, line):
+    monkeypatch.chdir(home)
+    before = tree(home)
+    status = main(line.split())
+    command, abbreviation = line.split()[0], line[line.rindex('--') :]
+    check_refused(status, capsys.readouterr(), f'unrecognized arguments: {abbreviation}: see stembeam {command} --help')
+    assert tree(home) == before
 
 
 @pytest.mark.parametrize(

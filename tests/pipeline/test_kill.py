@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,8 +35,19 @@ def command(music: Path, out: Path, model: Path, *options: str) -> list[str]:
     return [sys.executable, '-m', 'stembeam.pipeline.cli', *arguments, '--no-progress']
 
 
+def with_temporary(folder: Path) -> dict[str, str]:
+    """An environment with a place for temporary files that nobody has used yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return {**os.environ, 'TMPDIR': tempfile.mkdtemp(prefix='tmp-', dir=folder)}
+
+
 def finish(*arguments: Any) -> Run:
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=PATIENCE, check=False)
+    """Run to the end, of which no temporary file is left."""
+    environment = with_temporary(arguments[1].parent)
+    done = subprocess.run(
+        command(*arguments), env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert os.listdir(environment['TMPDIR']) == []
     return Run(done.returncode, arguments[1], done.stdout)
 
 
@@ -55,9 +67,14 @@ def heed_interrupts() -> None:
 def stop(
     when: Callable[[Path], bool], how: Callable[[int], None], music: Path, out: Path, model: Path, *options: str
 ) -> tuple[int, str]:
-    """Start the command, call `how` with its process group as soon as `when(out)`; returns exit status and stderr."""
+    """Start the command, call `how` with its process group as soon as `when(out)`; returns exit status and stderr.
+
+    Unless it was killed as a whole, no temporary file is left.
+    """
+    environment = with_temporary(out.parent)
     process = subprocess.Popen(
         command(music, out, model, *options),
+        env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -75,6 +92,7 @@ def stop(
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+    assert how is kill or os.listdir(environment['TMPDIR']) == []
     return process.returncode, said
 
 
