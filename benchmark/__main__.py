@@ -20,8 +20,9 @@ from .comparison import Comparison, compare
 from .material import Material, make_material
 from .network import network_subjects
 from .options import Settings, parse
+from .peers.environments import install, own_environment
 from .peers.measuring import NOTES, Setting, peers
-from .process import long_subjects, process_subjects, separations
+from .process import OURS, long_subjects, process_subjects, separations
 from .rows import Row
 from .stages import stage_subjects
 from .turns import MeasuringError, Worker, take_turns
@@ -97,22 +98,25 @@ def _cold_parts(
     logs, scratch = settings.build / 'logs', settings.build / 'scratch'
     seconds = settings.tracks * settings.track_seconds
     with_peers = 'peers' in settings.parts
-    subjects = []
+    program, subjects = OURS, []
+    if with_peers:  # beside others that have environments of their own
+        own = install(own_environment(), settings.build / 'peers', tell)
+        program = str(Path(own.python).with_name('stembeam'))
     if 'process' in settings.parts or with_peers:
         has_openvino = find_spec('openvino') is not None
         ways = separations(settings.cores, settings.process_rounds, has_openvino, two_stems=with_peers)
         if 'process' not in settings.parts:  # what peers are set against
             ways = [way for way in ways if way.name in (report.MAIN, report.TWO_STEMS)]
-        subjects += process_subjects(material, ways, seconds, scratch, logs)
+        subjects += process_subjects(material, ways, seconds, scratch, logs, program)
     if with_peers:
         setting = Setting(
             material, settings.track_seconds, settings.cores, settings.build / 'peers', scratch / 'peers', logs
         )
         found = peers(setting, tell)
         subjects += found.subjects
-        about.update(peer_versions=found.versions, peer_failures=found.failures)
+        about.update(peer_versions={'stembeam': own.versions, **found.versions}, peer_failures=found.failures)
     if settings.long:
-        subjects += long_subjects(material, settings.cores, scratch, logs)
+        subjects += long_subjects(material, settings.cores, scratch, logs, program)
     try:
         rows, failures = take_turns(subjects, tell)
     finally:

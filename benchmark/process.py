@@ -126,9 +126,7 @@ def _kilobytes(pid: int, file: str, key: str) -> int:
     return 0
 
 
-def stembeam(*arguments: str) -> list[str]:
-    """The command as users have it."""
-    return [str(Path(sys.executable).with_name('stembeam')), *arguments]
+OURS = str(Path(sys.executable).with_name('stembeam'))  # in the environment that the benchmark runs in
 
 
 class Separation(NamedTuple):
@@ -169,29 +167,33 @@ def separations(cores: int, rounds: int, openvino: bool = False, two_stems: bool
 
 
 def process_subjects(
-    material: Material, ways: Sequence[Separation], seconds: float, scratch: Path, logs: Path
+    material: Material, ways: Sequence[Separation], seconds: float, scratch: Path, logs: Path, program: str = OURS
 ) -> list[Subject]:
-    """The command's help, and separations of the corpus, `seconds` of audio in all."""
-    subjects = [Subject('process', 'stembeam --help', lambda: _help_time(logs), max(way.rounds for way in ways))]
+    """The command's help, and separations of the corpus, `seconds` of audio in all; `program` is the command."""
+    rounds = max(way.rounds for way in ways)
+    subjects = [Subject('process', 'stembeam --help', lambda: _help_time(program, logs), rounds)]
     for way in ways:
         subjects.append(
             Subject(
                 'process',
                 way.name,
-                lambda way=way: _separate(material, material.tracks, seconds, way, scratch, logs),  # type: ignore[misc]
+                lambda way=way: _separate(  # type: ignore[misc]
+                    program, material, material.tracks, seconds, way, scratch, logs
+                ),
                 way.rounds,
             )
         )
     return subjects
 
 
-def long_subjects(material: Material, cores: int, scratch: Path, logs: Path) -> list[Subject]:
+def long_subjects(material: Material, cores: int, scratch: Path, logs: Path, program: str = OURS) -> list[Subject]:
     """Tracks of one minute to three hours, by themselves."""
     return [
         Subject(
             'long',
             f'stembeam separate, FLAC, features, one track of {minutes} min',
             lambda minutes=minutes: _separate(  # type: ignore[misc]
+                program,
                 material,
                 [material.long_track(minutes)],
                 60.0 * minutes,
@@ -205,18 +207,24 @@ def long_subjects(material: Material, cores: int, scratch: Path, logs: Path) -> 
     ]
 
 
-def _help_time(logs: Path) -> dict[str, float]:
-    return {'seconds': run_command(stembeam('--help'), logs / 'help.log').wall}
+def _help_time(program: str, logs: Path) -> dict[str, float]:
+    return {'seconds': run_command([program, '--help'], logs / 'help.log').wall}
 
 
 def _separate(
-    material: Material, tracks: Sequence[Path], seconds: float, way: Separation, scratch: Path, logs: Path
+    program: str,
+    material: Material,
+    tracks: Sequence[Path],
+    seconds: float,
+    way: Separation,
+    scratch: Path,
+    logs: Path,
 ) -> dict[str, float]:
     shutil.rmtree(scratch, ignore_errors=True)
-    command = stembeam(
-        'separate', *map(str, tracks), '-o', str(scratch), '--model', str(material.model(way.model)),
+    command = [
+        program, 'separate', *map(str, tracks), '-o', str(scratch), '--model', str(material.model(way.model)),
         '--workers', str(way.workers), *way.options,
-    )  # fmt: skip
+    ]  # fmt: skip
     run = run_command(command, logs / f'{way.name.replace(" ", "-").replace(",", "")}.log')
     stems = 2 if way.model == '2stems' else 4
     check_stems(scratch, stems * len(tracks))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ..turns import MeasuringError
+from ..turns import ROOT, MeasuringError
 
 TORCH = 'torch==2.13.0+cpu'
 TORCH_INDEX = ('--extra-index-url', 'https://download.pytorch.org/whl/cpu')  # PyPI has CUDA builds only for Linux
@@ -26,6 +27,7 @@ class Environment:
     steps: tuple[tuple[tuple[str, ...], ...], ...]  # arguments of pip install
     imports: str  # a statement that must work when all is installed
     packages: tuple[str, ...]  # whose versions are told
+    depends_on: str = ''  # what else it is made anew for
 
 
 ENVIRONMENTS = {
@@ -61,6 +63,20 @@ ENVIRONMENTS = {
         ),
     )
 }
+
+
+def own_environment() -> Environment:
+    """stembeam from this checkout, as a user installs it: what tests need besides makes the command start later."""
+    return Environment(
+        'stembeam',
+        (f'{sys.version_info[0]}.{sys.version_info[1]}',),
+        ((('--editable', f'{ROOT}[openvino]'),),),
+        'import openvino, stembeam',
+        ('stembeam', 'tensorflow', 'keras', 'apache-beam', 'numpy', 'openvino'),
+        hashlib.sha256((ROOT / 'setup.py').read_bytes()).hexdigest(),
+    )
+
+
 READY = '.ready'  # holds what was installed; written last
 
 
