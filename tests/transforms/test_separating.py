@@ -187,6 +187,22 @@ def test_batches_give_every_segment_its_own_stems(tmp_path, tiny_model, whole_tr
         assert np.abs(expected).max() > 1e-3
 
 
+@pytest.mark.parametrize(('batch_size', 'sizes'), [(8, [2, 1]), (None, [1, 1, 1])])
+def test_segments_are_gathered_until_they_hold_a_batch_of_chunks(tmp_path, tiny_model, track, batch_size, sizes):
+    job = make_job(tmp_path / 'out', tiny_model, batch_size=batch_size)
+    decoded = decode(split_track(plan(track, job), job)[0], job)
+    assert decoded.chunks == 4
+    with local_pipeline() as pipeline:
+        batches = (
+            pipeline
+            | beam.Create([[decoded] * 3])
+            | beam.FlatMap(lambda some: some).with_output_types(DecodedSegment)
+            | BatchSegments(job)
+            | beam.Map(len)
+        )
+        assert_that(batches, equal_to(sizes))
+
+
 arrays: list[weakref.ref[np.ndarray]] = []  # audio that steps were given
 alive: list[int] = []  # how many of them were in memory whenever a track was to be decoded
 
