@@ -78,6 +78,19 @@ def configure_threads(streams: int) -> None:
         )
 
 
+def convolve(inputs: Tensor, kernel: Tensor, stride: int, dilation: int) -> Tensor:
+    """A convolution, padding "same": (patches, rows, columns, in) by (rows, columns, in, out).
+
+    Keras lets TensorFlow cut dilated ones into several that are not, which copies everything twice and keeps a bias
+    apart; oneDNN and cuDNN know dilation.
+    """
+    if keras.backend.backend() == 'tensorflow':
+        import tensorflow as tf
+
+        return tf.nn.conv2d(inputs, kernel, stride, 'SAME', dilations=dilation)
+    return keras.ops.conv(inputs, kernel, stride, 'same', dilation_rate=dilation)
+
+
 def add_bias(inputs: Tensor, bias: Tensor) -> Tensor:
     """(..., channels) + (channels,), by the operation that TensorFlow joins to the convolution before it."""
     if keras.backend.backend() == 'tensorflow':

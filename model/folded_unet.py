@@ -4,35 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from .backend import Tensor, add_bias, keras
+from .backend import Tensor, add_bias, convolve, keras
 from .configuration import ModelConfig
-from .folding import Array, folded_logits
+from .folding import UNCHANGED, Affine, Array, folded_logits
 from .unet import activation, shares_of
 
 
-@keras.saving.register_keras_serializable('stembeam')
-class Affine(keras.layers.Layer):
-    """Adds a constant to every channel, after multiplying it where `with_scale` says so.
+class Convolution(keras.layers.Layer):
+    """A convolution, padding "same", in the operations that run fastest: see `backend.convolve` and `add_bias`."""
 
-    Biases of convolutions are such layers too, not those of Keras' convolutions: see `backend.add_bias`.
-    """
+    def __init__(self, kernel: tuple[int, ...], stride: int, dilation: int) -> None:
+        """`kernel` is (rows, columns, in, out)."""
+        super().__init__()
+        self._stride, self._dilation = stride, dilation
+        self.kernel = self.add_weight(shape=kernel, initializer='zeros')
+        self.bias = self.add_weight(shape=kernel[-1:], initializer='zeros')
 
-    def __init__(self, with_scale: bool, **arguments: object) -> None:
-        """`with_scale`: the layer has weights `scale` and `shift`, else `shift` alone."""
-        super().__init__(**arguments)
-        self.with_scale = with_scale
+    def compute_output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """As Keras asks for it; without it, it would trace `call` to find out, which takes longer than all the rest."""
+        patches, rows, columns, _ = shape
+        return patches, -(-rows // self._stride), -(-columns // self._stride), self.kernel.shape[-1]
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
-        """Make the weights, (channels,) each."""
-        if self.with_scale:
-            self.scale = self.add_weight(shape=(shape[-1],), initializer='ones', name='scale')
-        self.shift = self.add_weight(shape=(shape[-1],), initializer='zeros', name='shift')
+    def call(self, inputs: Tensor) -> Tensor:
+        """Returns `compute_output_shape`."""
+        return add_bias(convolve(inputs, self.kernel, self._stride, self._dilation), self.bias)
+
+
+class AffineActivation(keras.layers.Layer):
+    """An activation with an `Affine` before and one after it."""
+
+    def __init__(self, before: Affine, name: str, after: Affine) -> None:
+        """`name` is that of the activation in configurations."""
+        super().__init__()
+        self._activation = activation(name)
+        self._before, self._after = (
+            [None if part is None else self.add_weight(shape=part.shape, initializer='zeros') for part in affine]
+            for affine in (before, after)
+        )
+
+    def compute_output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the inputs."""
+        return shape
 
     def call(self, inputs: Tensor) -> Tensor:
         """Returns the shape of the inputs."""
-        return add_bias(inputs * self.scale if self.with_scale else inputs, self.shift)
+        return _affine(self._activation(_affine(inputs, *self._before)), *self._after)
+
+
+def _affine(inputs: Tensor, scale: keras.Variable | None, shift: keras.Variable | None) -> Tensor:
+    # As whole rows of (columns, channels): for every pixel anew, TensorFlow repeats a few channels slowly on CPUs.
+    columns = inputs.shape[-2]
+    if scale is not None:
+        inputs = inputs * keras.ops.tile(scale, (columns, 1))
+    return inputs if shift is None else inputs + keras.ops.tile(shift, (columns, 1))
 
 
 class _KerasLayers:
@@ -48,17 +72,9 @@ class _KerasLayers:
         self.values.append((layer, values))
         return layer(inputs)
 
-    def convolution(self, inputs: Tensor, kernel: Array, stride: int = 1, dilation: int = 1) -> Tensor:
-        layer = keras.layers.Conv2D(
-            kernel.shape[-1],
-            kernel.shape[:2],
-            strides=stride,
-            dilation_rate=dilation,
-            padding='same',
-            use_bias=False,
-            kernel_initializer='zeros',
-        )
-        return self._apply(layer, [kernel], inputs)
+    def convolution(self, inputs: Tensor, kernel: Array, bias: Array, stride: int = 1, dilation: int = 1) -> Tensor:
+        layer = Convolution(kernel.shape, stride, dilation)
+        return self._apply(layer, [kernel, bias], inputs)
 
     def transposed(self, inputs: Tensor, kernel: Array) -> Tensor:
         layer = keras.layers.Conv2DTranspose(
@@ -66,11 +82,9 @@ class _KerasLayers:
         )
         return self._apply(layer, [kernel], inputs)
 
-    def affine(self, inputs: Tensor, scale: Array | None, shift: Array) -> Tensor:
-        return self._apply(Affine(scale is not None), [shift] if scale is None else [scale, shift], inputs)
-
-    def activation(self, inputs: Tensor, name: str) -> Tensor:
-        return activation(name)(inputs)
+    def activation(self, inputs: Tensor, before: Affine, name: str, after: Affine = UNCHANGED) -> Tensor:
+        values = [part for part in (*before, *after) if part is not None]
+        return self._apply(AffineActivation(before, name, after), values, inputs)
 
     def concatenation(self, first: Tensor, second: Tensor) -> Tensor:
         return keras.layers.Concatenate()([first, second])
@@ -103,5 +117,5 @@ def build_folded_unet(
     outputs = shares_of(config, names, logits)
     network = keras.Model(magnitude, outputs if shares else [magnitude * share for share in outputs], name='unet')
     for layer, values in layers.values:
-        layer.set_weights([value.astype(np.float32) for value in values])
+        layer.set_weights(values)
     return network

@@ -13,7 +13,7 @@ NumPy alone: an engine brings the operations as `Layers` (folded_unet.py for Ker
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -26,20 +26,27 @@ Array = np.ndarray
 Node = Any  # a tensor of the graph that an engine builds
 
 
-class Layers(Protocol):
-    """The operations that the network is made of. All arrays are float64; an engine stores them as float32."""
+class Affine(NamedTuple):
+    """Every channel times `scale`, plus `shift`, (channels,) each; None: not so."""
 
-    def convolution(self, inputs: Node, kernel: Array, stride: int = 1, dilation: int = 1) -> Node:
-        """Padding "same" as TensorFlow's, no bias; kernel (rows, columns, in, out)."""
+    scale: Array | None
+    shift: Array | None
+
+
+UNCHANGED = Affine(None, None)
+
+
+class Layers(Protocol):
+    """The operations that the network is made of. All arrays are float32."""
+
+    def convolution(self, inputs: Node, kernel: Array, bias: Array, stride: int = 1, dilation: int = 1) -> Node:
+        """Padding "same" as TensorFlow's; kernel (rows, columns, in, out), bias (out,)."""
 
     def transposed(self, inputs: Node, kernel: Array) -> Node:
         """Transposed convolution with stride 2, padding "same", no bias; kernel (5, 5, out, in)."""
 
-    def affine(self, inputs: Node, scale: Array | None, shift: Array) -> Node:
-        """Every channel times `scale`, if there is one, plus `shift`, (channels,) each."""
-
-    def activation(self, inputs: Node, name: str) -> Node:
-        """The activation of that name in configurations."""
+    def activation(self, inputs: Node, before: Affine, name: str, after: Affine = UNCHANGED) -> Node:
+        """The activation of that name in configurations, between what comes before and after it."""
 
     def concatenation(self, first: Node, second: Node) -> Node:
         """The channels of both."""
@@ -119,19 +126,13 @@ class _Stem:
 
     def _pair(self, kind: str, number: int) -> tuple[Array, Array]:
         name = layer_name(kind, number)
-        # In double precision until everything is folded: factors are multiplied in and divided out again.
-        return tuple(self.weights[f'{name}/{part}'].astype(np.float64) for part in ('kernel', 'bias'))  # type: ignore[return-value]
+        return self.weights[f'{name}/kernel'], self.weights[f'{name}/bias']
 
     def _norm(self, index: int) -> tuple[Array, Array, Array]:
         name = layer_name('batch_normalization', NORMS_PER_STEM * self.stem + index)
         parts = ('gamma', 'beta', 'moving_mean', 'moving_variance')
+        # In double precision: what is multiplied in is divided out again.
         return split_norm({part: self.weights[f'{name}/{part}'].astype(np.float64) for part in parts})
-
-    def _affine(self, rest: Array, shift: Array, inputs: Node) -> Node:
-        return self.layers.affine(inputs, rest if (rest != 1).any() else None, shift)
-
-    def _conv(self, kernel: Array, bias: Array, inputs: Node, **arguments: int) -> Node:
-        return self.layers.affine(self.layers.convolution(inputs, kernel, **arguments), None, bias)
 
     def logits(self, magnitude: Node) -> Node:
         skips, current = self._encode(magnitude)
@@ -143,11 +144,11 @@ class _Stem:
         for index in range(ENCODER_LAYERS):
             kernel, bias = self._pair('conv2d', CONVS_PER_STEM * self.stem + index)
             if index == ENCODER_LAYERS - 1:
-                return skips, self._conv(kernel, bias, current, stride=2)
+                return skips, self.layers.convolution(current, kernel, bias, stride=2)
             scale, rest, shift = self._norm(index)
-            raw = self._conv(kernel * scale, bias * scale, current, stride=2)
+            raw = self.layers.convolution(current, _product(kernel, scale), _product(bias, scale), stride=2)
             skips.append((raw, scale))
-            current = self.layers.activation(self._affine(rest, shift, raw), self.config.conv_activation)
+            current = self.layers.activation(raw, _affine(rest, shift), self.config.conv_activation)
         raise AssertionError('the encoder has a last layer')
 
     def _decode(self, skips: list[tuple[Node, Array]], current: Node) -> Node:
@@ -155,15 +156,27 @@ class _Stem:
         undo = np.ones(self.config.conv_filters[-1])  # what the kernel that reads `current` multiplies its inputs with
         for index in range(ENCODER_LAYERS):
             kernel, bias = self._pair('conv2d_transpose', DECONVS_PER_STEM * self.stem + index)
-            if kernel.shape[2] == 1:
-                blocks = self._conv(pixels_kernel(kernel * undo), np.repeat(bias, 4), current)
-                current = layers.pixels(layers.activation(blocks, name))
-            else:
-                current = layers.activation(layers.affine(layers.transposed(current, kernel * undo), None, bias), name)
             scale, rest, shift = self._norm(ENCODER_LAYERS + index)
-            current, undo = self._affine(rest, shift / scale, current), scale
+            if kernel.shape[2] == 1:
+                blocks = layers.convolution(current, pixels_kernel(_product(kernel, undo)), np.repeat(bias, 4))
+                after = _affine(np.repeat(rest, 4), np.repeat(shift / scale, 4))
+                current = layers.pixels(layers.activation(blocks, UNCHANGED, name, after))
+            else:
+                raw = layers.transposed(current, _product(kernel, undo))
+                current = layers.activation(raw, Affine(None, bias), name, _affine(rest, shift / scale))
+            undo = scale
             if skips:
                 raw, raw_scale = skips.pop()
                 current, undo = layers.concatenation(raw, current), np.concatenate([1 / raw_scale, scale])
         kernel, bias = self._pair('conv2d', CONVS_PER_STEM * self.stem + ENCODER_LAYERS)
-        return self._conv(kernel * undo[:, np.newaxis], bias, current, dilation=2)
+        return layers.convolution(current, _product(kernel, undo[:, np.newaxis]), bias, dilation=2)
+
+
+def _affine(rest: Array, shift: Array) -> Affine:
+    return Affine(rest.astype(np.float32) if (rest != 1).any() else None, shift.astype(np.float32))
+
+
+def _product(weights: Array, factor: Array) -> Array:
+    """In double precision, rounded once to float32, and block by block: no large array of doubles."""
+    product = np.empty(weights.shape, np.float32)
+    return np.multiply(weights, factor, out=product, dtype=np.float64, casting='same_kind')

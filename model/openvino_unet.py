@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .configuration import ModelConfig
-from .folding import Array, folded_logits
+from .folding import UNCHANGED, Affine, Array, folded_logits
 
 LEAK = 0.2  # of LeakyReLU, as in `unet.activation`
 TELEMETRY = 'openvino_telemetry'
@@ -45,25 +45,31 @@ class _OpenVinoLayers:
     def _constant(self, values: Array) -> Any:
         return self.ops.constant(np.ascontiguousarray(values, np.float32))
 
-    def convolution(self, inputs: Any, kernel: Array, stride: int = 1, dilation: int = 1) -> Any:
+    def convolution(self, inputs: Any, kernel: Array, bias: Array, stride: int = 1, dilation: int = 1) -> Any:
         padding = (len(kernel) - 1) * dilation - (stride - 1)  # "same", for even lengths
         before, after = [padding // 2] * 2, [padding - padding // 2] * 2
         weights = self._constant(kernel.transpose(3, 2, 0, 1))
-        return self.ops.convolution(inputs, weights, [stride] * 2, before, after, [dilation] * 2)
+        found = self.ops.convolution(inputs, weights, [stride] * 2, before, after, [dilation] * 2)
+        return self._affine(found, Affine(None, bias))
 
     def transposed(self, inputs: Any, kernel: Array) -> Any:
         weights = self._constant(kernel.transpose(3, 2, 0, 1))
         return self.ops.convolution_backprop_data(inputs, weights, [2, 2], pads_begin=[1, 1], pads_end=[2, 2])
 
-    def affine(self, inputs: Any, scale: Array | None, shift: Array) -> Any:
-        if scale is not None:
-            inputs = self.ops.multiply(inputs, self._constant(scale.reshape(1, -1, 1, 1)))
-        return self.ops.add(inputs, self._constant(shift.reshape(1, -1, 1, 1)))
+    def _affine(self, inputs: Any, affine: Affine) -> Any:
+        if affine.scale is not None:
+            inputs = self.ops.multiply(inputs, self._constant(affine.scale.reshape(1, -1, 1, 1)))
+        if affine.shift is not None:
+            inputs = self.ops.add(inputs, self._constant(affine.shift.reshape(1, -1, 1, 1)))
+        return inputs
 
-    def activation(self, inputs: Any, name: str) -> Any:
+    def activation(self, inputs: Any, before: Affine, name: str, after: Affine = UNCHANGED) -> Any:
+        inputs = self._affine(inputs, before)
         if name == 'LeakyReLU':
-            return self.ops.prelu(inputs, self._constant(np.array([LEAK])))
-        return self.ops.relu(inputs) if name == 'ReLU' else self.ops.elu(inputs, 1.0)
+            found = self.ops.prelu(inputs, self._constant(np.array([LEAK])))
+        else:
+            found = self.ops.relu(inputs) if name == 'ReLU' else self.ops.elu(inputs, 1.0)
+        return self._affine(found, after)
 
     def concatenation(self, first: Any, second: Any) -> Any:
         return self.ops.concat([first, second], 1)

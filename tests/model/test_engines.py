@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tensorflow.python.eager import context
 
 from stembeam.model import backend
 from stembeam.model.chunk_separator import ChunkSeparator
@@ -111,9 +112,11 @@ def test_a_device_may_round_to_16_bits_and_the_file_is_the_same(level: float, ov
     exact, rounded = np.zeros((2, 3, len(run), 2), np.float32)
     for stems, for_16_bits in ((exact, False), (rounded, True)):
         path = DevicePath(network, TINY, method, batch_size=2, for_16_bits=for_16_bits)
-        for starts in ([0, grid.hop], [2 * grid.hop]):
-            spans = [slice(start, start + grid.span) for start in starts]
-            path.separate([run[span] for span in spans], [stems[:, span] for span in spans])
+        # TensorFlow's other executor adds in another order in one call out of 15.
+        with context.function_executor_type('SINGLE_THREADED_EXECUTOR'):
+            for starts in ([0, grid.hop], [2 * grid.hop]):
+                spans = [slice(start, start + grid.span) for start in starts]
+                path.separate([run[span] for span in spans], [stems[:, span] for span in spans])
     np.testing.assert_array_equal(quantise(rounded, FORMATS['wav']), quantise(exact, FORMATS['wav']))
     assert clipped(rounded) == clipped(exact)
     assert (clipped(exact) > 0) == (level > 1)
