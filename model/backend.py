@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from .collecting import without_collecting
+
 logger = logging.getLogger(__name__)
 
 os.environ.setdefault('KERAS_BACKEND', 'tensorflow')
@@ -43,7 +45,7 @@ def _native_messages_logged() -> Iterator[None]:
                 logger.info('%s', line)
 
 
-with _native_messages_logged():
+with _native_messages_logged(), without_collecting():
     import keras  # after the environment is set, on purpose
 
     if keras.backend.backend() == 'tensorflow':
@@ -130,7 +132,10 @@ def forbid_tf32() -> None:
 
 
 def compile_function(
-    model: keras.Model | None, function: Callable[..., Any], xla: bool | None = None
+    model: keras.Model | None,
+    function: Callable[..., Any],
+    xla: bool | None = None,
+    shapes: Sequence[tuple[int, ...]] = (),
 ) -> Callable[..., Any]:
     """Compile `function(network, *inputs)`, which calls `network` (the model, in inference mode) on tensors.
 
@@ -138,6 +143,7 @@ def compile_function(
       model: None: the function calls no network, and gets None.
       xla: whether TensorFlow compiles by XLA (JAX always does); None: where there is a GPU. On CPUs it makes the
         networks half as fast (measured).
+      shapes: float32 inputs of these shapes are expected: TensorFlow traces the function for them at once.
 
     Returns:
       A function from float32 or float64 arrays to an array, or to a tuple of arrays where `function` returns one; it is
@@ -154,6 +160,8 @@ def compile_function(
         # A partial function: TensorFlow warns of frequent compiling by the code object, which others would share.
         use_xla = has_gpu if xla is None else xla
         graph = tf.function(functools.partial(function, network), autograph=False, jit_compile=use_xla or None)
+        if shapes:
+            graph.get_concrete_function(*(tf.TensorSpec(shape, tf.float32) for shape in shapes))
         # On a CPU all of a call stays in its own thread. TensorFlow's usual executor now and then hands an operation to
         # another thread, where oneDNN may add in another order (measured: one call in 200, 1e-7 of the values).
         executor = '' if has_gpu else 'SINGLE_THREADED_EXECUTOR'

@@ -7,6 +7,7 @@ track is the sum of its chunks; the Wiener filter's sums over a whole track are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,6 +65,7 @@ class ChunkSeparator:
         self.grid = ChunkGrid.of(config, self.method.overlap)
         self._engine = load_engine(engine, config, weights, self.method, batch_size, streams, for_16_bits, with_rows)
         self.batch_size = self._engine.batch_size
+        self.zeros: Callable[[tuple[int, ...]], np.ndarray] = partial(np.zeros, dtype=np.float32)
 
     def separate_runs(self, runs: list[np.ndarray], filters: Sequence[WienerFilter] | None = None) -> list[np.ndarray]:
         """Separate runs of consecutive chunks, of one or several tracks, batched together.
@@ -94,7 +96,7 @@ class ChunkSeparator:
         """
         if filters is not None:
             self._check_filters(runs, filters)
-        outputs = [np.zeros((len(self.outputs), *run.shape), np.float32) for run in runs]
+        outputs = [self.zeros((len(self.outputs), *run.shape)) for run in runs]
         if self.method.mwf_iterations == 0:
             return list(zip(outputs, self._separate_chunks(runs, outputs), strict=True))
         if filters is None:

@@ -157,7 +157,8 @@ def _keras_engine(
         path: SignalPath = DevicePath(network, config, method, size, for_16_bits, with_rows)
     else:
         logger.info('no GPU: networks run on the CPU, %d chunks at a time, transforms and masks beside them', size)
-        path = HostPath(compile_function(network, _as_list), config, method, size)
+        shape = size, config.frames, config.bins, config.channels
+        path = HostPath(compile_function(network, _as_list, shapes=[shape]), config, method, size)
     if not method.mwf_iterations:
         return Engine(size, path, None)
     options: Any = {'config': config, 'method': method}

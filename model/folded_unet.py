@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 from .backend import Tensor, add_bias, convolve, keras
 from .configuration import ModelConfig
@@ -10,15 +12,21 @@ from .folding import UNCHANGED, Affine, Array, folded_logits
 from .unet import activation, shares_of
 
 
+def _given(values: Array) -> Callable[..., Array]:
+    """An initialiser: weights are what they are to be as soon as they are made, without zeros before."""
+    return lambda shape, dtype=None: values
+
+
 class Convolution(keras.layers.Layer):
     """A convolution, padding "same", in the operations that run fastest: see `backend.convolve` and `add_bias`."""
 
-    def __init__(self, kernel: tuple[int, ...], stride: int, dilation: int) -> None:
-        """`kernel` is (rows, columns, in, out)."""
+    def __init__(self, kernel: Array, bias: Array, stride: int, dilation: int) -> None:
+        """`kernel` is (rows, columns, in, out), `bias` (out,)."""
         super().__init__()
         self._stride, self._dilation = stride, dilation
-        self.kernel = self.add_weight(shape=kernel, initializer='zeros')
-        self.bias = self.add_weight(shape=kernel[-1:], initializer='zeros')
+        self.kernel, self.bias = (
+            self.add_weight(shape=part.shape, initializer=_given(part)) for part in (kernel, bias)
+        )
 
     def compute_output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """As Keras asks for it; without it, it would trace `call` to find out, which takes longer than all the rest."""
@@ -33,14 +41,17 @@ class Convolution(keras.layers.Layer):
 class AffineActivation(keras.layers.Layer):
     """An activation with an `Affine` before and one after it."""
 
-    def __init__(self, before: Affine, name: str, after: Affine) -> None:
-        """`name` is that of the activation in configurations."""
+    def __init__(self, before: Affine, name: str, after: Affine, columns: int) -> None:
+        """`name` is that of the activation in configurations; the inputs have so many columns."""
         super().__init__()
         self._activation = activation(name)
-        self._before, self._after = (
-            [None if part is None else self.add_weight(shape=part.shape, initializer='zeros') for part in affine]
-            for affine in (before, after)
-        )
+        self._before, self._after = ([self._rows(part, columns) for part in affine] for affine in (before, after))
+
+    def _rows(self, part: Array | None, columns: int) -> keras.Variable | None:
+        """Weights for whole rows: TensorFlow is slow at repeating a few channels for every pixel on CPUs."""
+        if part is None:
+            return None
+        return self.add_weight(shape=(columns, len(part)), initializer=_given(np.tile(part, (columns, 1))))
 
     def compute_output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the inputs."""
@@ -52,39 +63,29 @@ class AffineActivation(keras.layers.Layer):
 
 
 def _affine(inputs: Tensor, scale: keras.Variable | None, shift: keras.Variable | None) -> Tensor:
-    # As whole rows of (columns, channels): for every pixel anew, TensorFlow repeats a few channels slowly on CPUs.
-    columns = inputs.shape[-2]
     if scale is not None:
-        inputs = inputs * keras.ops.tile(scale, (columns, 1))
-    return inputs if shift is None else inputs + keras.ops.tile(shift, (columns, 1))
+        inputs = inputs * scale
+    return inputs if shift is None else inputs + shift
 
 
 class _KerasLayers:
-    """`folding.Layers`; tensors are (patches, rows, columns, channels). `values` gathers what layers are filled with.
-
-    Values come last: setting them one by one while building would be slower, and layers do not take them when made.
-    """
-
-    def __init__(self) -> None:
-        self.values: list[tuple[keras.layers.Layer, list[Array]]] = []
-
-    def _apply(self, layer: keras.layers.Layer, values: list[Array], inputs: Tensor) -> Tensor:
-        self.values.append((layer, values))
-        return layer(inputs)
+    """`folding.Layers`; tensors are (patches, rows, columns, channels)."""
 
     def convolution(self, inputs: Tensor, kernel: Array, bias: Array, stride: int = 1, dilation: int = 1) -> Tensor:
-        layer = Convolution(kernel.shape, stride, dilation)
-        return self._apply(layer, [kernel, bias], inputs)
+        return Convolution(kernel, bias, stride, dilation)(inputs)
 
     def transposed(self, inputs: Tensor, kernel: Array) -> Tensor:
-        layer = keras.layers.Conv2DTranspose(
-            kernel.shape[2], kernel.shape[:2], strides=2, padding='same', use_bias=False, kernel_initializer='zeros'
-        )
-        return self._apply(layer, [kernel], inputs)
+        return keras.layers.Conv2DTranspose(
+            kernel.shape[2],
+            kernel.shape[:2],
+            strides=2,
+            padding='same',
+            use_bias=False,
+            kernel_initializer=_given(kernel),
+        )(inputs)
 
     def activation(self, inputs: Tensor, before: Affine, name: str, after: Affine = UNCHANGED) -> Tensor:
-        values = [part for part in (*before, *after) if part is not None]
-        return self._apply(AffineActivation(before, name, after), values, inputs)
+        return AffineActivation(before, name, after, inputs.shape[-2])(inputs)
 
     def concatenation(self, first: Tensor, second: Tensor) -> Tensor:
         return keras.layers.Concatenate()([first, second])
@@ -115,7 +116,4 @@ def build_folded_unet(
     layers = _KerasLayers()
     logits = [folded_logits(layers, config, weights, config.instruments.index(name), magnitude) for name in names]
     outputs = shares_of(config, names, logits)
-    network = keras.Model(magnitude, outputs if shares else [magnitude * share for share in outputs], name='unet')
-    for layer, values in layers.values:
-        layer.set_weights(values)
-    return network
+    return keras.Model(magnitude, outputs if shares else [magnitude * share for share in outputs], name='unet')

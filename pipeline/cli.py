@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib
 import importlib.metadata
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 from ..model.errors import RunError, StembeamError, UsageError
 from ..model.hiding import without_secrets
@@ -50,9 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if arguments is None and not is_supervised() and sys.argv[1:2] == [SUPERVISED]:
         return supervise()
+    status = _run(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        _end(status)
+    return status
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Run a command in this process; returns the exit status."""
     with own_logs():
         try:
-            return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+            return _dispatch(list(arguments))
         except UsageError as error:
             print(f'stembeam: {without_secrets(str(error))}', file=sys.stderr)
             return BAD_USAGE
@@ -63,10 +73,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(
                 'stembeam: interrupted; what is complete is kept, the same command goes on from here', file=sys.stderr
             )
-            if arguments is None:
-                atexit._run_exitfuncs()  # temporary files
-                os._exit(INTERRUPTED)  # waiting for threads, Python would let them fail loudly at what it has closed
             return INTERRUPTED
+
+
+def _end(status: int) -> NoReturn:
+    """End this process at once, with all its threads.
+
+    Python would take TensorFlow apart, which lasts more than a second; and after Ctrl-C it would wait for threads,
+    which fail loudly at what it has closed.
+    """
+    atexit._run_exitfuncs()  # temporary files
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError as error:  # a full disk, or a reader that has gone
+            status = status or RUN_FAILED
+            with contextlib.suppress(OSError):
+                os.write(2, f'stembeam: {stream.name} cannot be written: {error.strerror}\n'.encode())
+    os._exit(status)
 
 
 def _dispatch(arguments: list[str]) -> int:

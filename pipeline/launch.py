@@ -24,8 +24,10 @@ from ..transforms.job import SeparateJob
 from ..transforms.listing import Listing
 from ..transforms.listing_files import ListingFiles, forget_listing, write_listing
 from ..transforms.manifest import TRACKS_PER_SHARD, Tables, joined_types, listing_types, table_files
+from ..transforms.model_handler import load_ahead
 from ..transforms.naming import LAYOUTS
 from ..transforms.planning import PLAN_FILE, Totals
+from ..transforms.separating import StemModelHandler
 from ..transforms.storage import PRIVATE, Storage
 from ..transforms.writing import PARTS
 from .checks import check_asked, check_places, check_reachable, make_job, read_inputs
@@ -117,11 +119,10 @@ def _run(
 ) -> Outcome | None:
     storage = job.storage
     listed = {record_path(track.track_id) for track in listing.tracks}
-    former = []
-    is_fresh = begun is None
+    former, recorded = [], 0
     for path in list_records(storage):
         if path in listed:
-            is_fresh = False
+            recorded += 1
         else:
             former.append(path)
     shards = -(-(len(listed) + len(former)) // TRACKS_PER_SHARD)
@@ -132,15 +133,19 @@ def _run(
     run = _describe(job, listing, options)
     run['listing_columns'] = types
     storage.forget_unfinished()
+    is_first = begun is None
     if begun is None:
         began = time.time()
         begun = Begun(began, run['started'], write_listing(storage, listing.tracks, former), listing)
     run['started'], files = begun.started, begun.files
     storage.write_bytes(RUN_FILE, json.dumps(run, indent=1).encode())
+    is_fresh = is_first and not recorded
     job = dataclasses.replace(job, since=begun.began, is_fresh=is_fresh)
     if placement.is_local:
         remember(begun, options)
         separate_doubtful(job, doubtful_tracks(listing.tracks, job.attempts))
+    if placement.is_here and recorded < len(listed):  # most likely there is something to separate
+        load_ahead(StemModelHandler(job))
     storage.remove(PLAN_FILE)
     watch = Watch(storage, len(listing.tracks), job.model.config.sample_rate)
     if not waits(options, placement):

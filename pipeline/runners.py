@@ -36,6 +36,7 @@ class Placement(NamedTuple):
     options: PipelineOptions
     is_local: bool
     streams: int  # threads of one process that separate at the same time
+    is_here: bool  # in this process
 
     def new_pipeline(self) -> beam.Pipeline:
         """An empty pipeline that runs there.
@@ -59,14 +60,17 @@ def place(runner: str | None, workers: int, beam_options: dict[str, Any]) -> Pla
         raise UsageError(f'runner {runner} is not supported: {UNSUPPORTED[name]}')
     if name not in LOCAL_NAMES:
         options = PipelineOptions(flags=[], runner=runner, **beam_options)
-        return Placement(_create(runner or '', options), options, is_local=False, streams=_streams(options))
+        return Placement(
+            _create(runner or '', options), options, is_local=False, streams=_streams(options), is_here=False
+        )
     mode = beam_options.get('direct_running_mode') or ('multi_threading' if workers > 1 else 'in_memory')
     local = {'direct_num_workers': workers, **beam_options, 'direct_running_mode': mode}
     options = PipelineOptions(flags=[], **local)
     watch_worker_processes()
     send_whole_elements()
-    streams = 1 if mode == 'multi_processing' else int(local['direct_num_workers'])
-    return Placement(FnApiRunner(provision_info=_provision(options)), options, is_local=True, streams=streams)
+    is_here = mode != 'multi_processing'
+    streams = int(local['direct_num_workers']) if is_here else 1
+    return Placement(FnApiRunner(provision_info=_provision(options)), options, True, streams, is_here)
 
 
 def _streams(options: PipelineOptions) -> int:

@@ -6,6 +6,8 @@ longer than needed, the track before the one that is worked on and the one behin
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -14,6 +16,7 @@ import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler
 from apache_beam.utils.shared import Shared
 
+from ..model.recycling import RECYCLER
 from .audio_records import AudioOrRecord, DecodedSegment
 from .job import SeparateJob
 from .metrics import LOAD_MILLISECONDS, MODELS_LOADED, count
@@ -58,6 +61,7 @@ class SegmentHandler(ModelHandler[DecodedSegment, Out, Any]):
         model = load_chunk_separator(
             job.model, job.batch_size, job.method, job.engine, job.streams, self._for_16_bits, self._with_rows
         )
+        model.zeros = RECYCLER.zeros
         _loads.append(time.perf_counter() - began)
         return model
 
@@ -77,6 +81,18 @@ class SegmentHandler(ModelHandler[DecodedSegment, Out, Any]):
     def get_metrics_namespace(self) -> str:
         """Where Beam's inference metrics go."""
         return 'stembeam-inference'
+
+
+def load_ahead(handler: SegmentHandler[Any]) -> None:
+    """Begin to load the model in this process, before the steps ask for it, which then wait for it only as far as they
+    must: they are set up and decode at the same time.
+    """
+
+    def load() -> None:
+        with contextlib.suppress(Exception):  # the steps load it again, and raise it
+            handler.load_model()
+
+    threading.Thread(target=load, name='load', daemon=True).start()
 
 
 class BatchSegments(beam.PTransform):

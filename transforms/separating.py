@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..model.errors import TrackError
+from ..model.recycling import RECYCLER
 from .audio_records import DecodedSegment, SeparatedSegment
 from .decoding import decode_blocks
 from .guarding import under_way
@@ -60,7 +61,7 @@ def read_segment(segment: Segment, job: SeparateJob) -> DecodedSegment:
     grid, planned, config = job.grid, segment.planned, job.model.config
     is_last = segment.index == segment.num_segments - 1
     position = grid.start(segment.first_chunk)
-    samples = np.zeros((grid.samples_of(segment.num_chunks), config.channels), np.float32)
+    samples = RECYCLER.zeros((grid.samples_of(segment.num_chunks), config.channels))
     # The end of the last segment is the file's own, whatever the header says, unless the user set it.
     limit = planned.num_samples
     if is_last and job.duration is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...model.collecting import without_collecting
 from ...model.hiding import without_secrets
 from ..exit_status import OK, WITH_FAILURES
 from ..logs import configure
@@ -14,10 +15,11 @@ def main(arguments: list[str]) -> int:
     if asks_for_help(arguments):
         separate_parser().print_help()
         return OK
-    options, beam_options = parse_separate(arguments)
-    configure(options.log_level, options.log_format)
+    with without_collecting():
+        options, beam_options = parse_separate(arguments)
+        configure(options.log_level, options.log_format)
 
-    from ..launch import dry_run, separate, summary  # heavy: after bad options had their say
+        from ..launch import dry_run, separate, summary  # heavy: after bad options had their say
 
     if options.dry_run:
         print(dry_run(options, beam_options))

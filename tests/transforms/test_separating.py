@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import weakref
 
 import apache_beam as beam
@@ -8,11 +9,11 @@ import pytest
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.testing.util import assert_that, equal_to
 
-from stembeam.model.errors import TrackError
+from stembeam.model.errors import RunError, TrackError
 from stembeam.transforms import separating
 from stembeam.transforms.audio_records import DecodedSegment, SeparatedSegment
 from stembeam.transforms.guarding import Guarded
-from stembeam.transforms.model_handler import BatchSegments, chunk_weight
+from stembeam.transforms.model_handler import BatchSegments, SegmentHandler, chunk_weight, load_ahead
 from stembeam.transforms.planning import split_track
 from stembeam.transforms.records import Part, Segment
 from stembeam.transforms.separating import StemModelHandler, decode_segment
@@ -261,3 +262,37 @@ def test_the_handler_needs_no_pickling_to_count(tmp_path, tiny_model, track):
 def test_an_empty_batch_gives_nothing(tmp_path, tiny_model):
     handler = StemModelHandler(make_job(tmp_path / 'out', tiny_model))
     assert list(handler.run_inference([], handler.load_model())) == []
+
+
+def test_a_model_that_is_loaded_ahead_is_the_one_that_steps_get(tmp_path, tiny_model, monkeypatch):
+    handler = StemModelHandler(make_job(tmp_path / 'out', tiny_model))
+    begun, may_end, loads = threading.Event(), threading.Event(), []
+    load = SegmentHandler._load
+
+    def slow(self):
+        loads.append(threading.current_thread().name)
+        begun.set()
+        assert may_end.wait(60)
+        return load(self)
+
+    monkeypatch.setattr(SegmentHandler, '_load', slow)
+    load_ahead(handler)
+    assert begun.wait(60)
+    threading.Timer(0.2, may_end.set).start()
+    assert handler.load_model() is handler.load_model()
+    assert loads == ['load']
+
+
+def test_what_goes_wrong_ahead_is_raised_where_the_model_is_asked_for(tmp_path, tiny_model, monkeypatch):
+    handler = StemModelHandler(make_job(tmp_path / 'out', tiny_model))
+    tried = threading.Event()
+
+    def broken(self):
+        tried.set()
+        raise RunError('no memory left')
+
+    monkeypatch.setattr(SegmentHandler, '_load', broken)
+    load_ahead(handler)
+    assert tried.wait(60)
+    with pytest.raises(RunError, match='no memory left'):
+        handler.load_model()
