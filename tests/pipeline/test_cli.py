@@ -20,7 +20,8 @@ def test_what_was_printed_arrives() -> None:
 
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs the device that is always full')
 def test_what_cannot_be_printed_is_told() -> None:
+    buffered = {**os.environ, 'PYTHONUNBUFFERED': ''}  # so that the end is when it is written
     with open('/dev/full', 'w') as full:
-        done = subprocess.run(COMMAND, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(COMMAND, stdout=full, stderr=subprocess.PIPE, env=buffered, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr == 'stembeam: <stdout> cannot be written: No space left on device\n'

@@ -265,7 +265,7 @@ def test_an_empty_batch_gives_nothing(tmp_path, tiny_model):
 
 
 def test_a_model_that_is_loaded_ahead_is_the_one_that_steps_get(tmp_path, tiny_model, monkeypatch):
-    handler = StemModelHandler(make_job(tmp_path / 'out', tiny_model))
+    handler = StemModelHandler(make_job(tmp_path / 'out', tiny_model, batch_size=5))  # which no other test has loaded
     begun, may_end, loads = threading.Event(), threading.Event(), []
     load = SegmentHandler._load
 
@@ -284,7 +284,7 @@ def test_a_model_that_is_loaded_ahead_is_the_one_that_steps_get(tmp_path, tiny_m
 
 
 def test_what_goes_wrong_ahead_is_raised_where_the_model_is_asked_for(tmp_path, tiny_model, monkeypatch):
-    handler = StemModelHandler(make_job(tmp_path / 'out', tiny_model))
+    handler = StemModelHandler(make_job(tmp_path / 'out', tiny_model, batch_size=7))  # which no other test has loaded
     tried = threading.Event()
 
     def broken(self):
