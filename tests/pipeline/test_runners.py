@@ -37,6 +37,7 @@ def test_local_names_mean_the_runner_in_this_process(name):
     placement = place(name, 4, {})
     assert type(placement.runner) is FnApiRunner  # by name another one would be downloaded
     assert placement.is_local
+    assert placement.is_here
     assert placement.streams == 4
     options = placement.options.view_as(DirectOptions)
     assert (options.direct_running_mode, options.direct_num_workers) == ('multi_threading', 4)
@@ -50,7 +51,7 @@ def test_one_worker_needs_no_threads():
 
 def test_processes_have_one_stream_each():
     placement = place(None, 3, {'direct_running_mode': 'multi_processing'})
-    assert placement.streams == 1
+    assert (placement.is_local, placement.is_here, placement.streams) == (True, False, 1)
     options = placement.options.view_as(DirectOptions)
     assert (options.direct_running_mode, options.direct_num_workers) == ('multi_processing', 3)
 
@@ -107,7 +108,7 @@ def test_dataflow():
         {'project': 'corpus-1', 'region': 'europe-west1', 'temp_location': 'gs://bucket/tmp', 'num_workers': 7},
     )
     assert type(placement.runner).__name__ == 'DataflowRunner'
-    assert (placement.is_local, placement.streams) == (False, 1)
+    assert (placement.is_local, placement.is_here, placement.streams) == (False, False, 1)
     assert placement.options.view_as(StandardOptions).runner == 'DataflowRunner'
     cloud = placement.options.view_as(GoogleCloudOptions)
     assert (cloud.project, cloud.region, cloud.temp_location) == ('corpus-1', 'europe-west1', 'gs://bucket/tmp')
