@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
@@ -41,12 +42,22 @@ class FlakyStore(LocalFileSystem):
     def pipe_file(self, path: str, value: bytes, *args: Any, **options: Any) -> Any:
         self._count_write()
         self._check()
-        return super().pipe_file(path, value, *args, **options)
+        part = f'{self._strikes}/part-{uuid.uuid4().hex}'
+        super().pipe_file(part, value, *args, **options)
+        self._publish(part, path)
 
-    def put_file(self, *args: Any, **options: Any) -> Any:
+    def put_file(self, lpath: str, rpath: str, *args: Any, **options: Any) -> Any:
         self._count_write()
         self._check()
-        return super().put_file(*args, **options)
+        part = f'{self._strikes}/part-{uuid.uuid4().hex}'
+        super().put_file(lpath, part, *args, **options)
+        self._publish(part, rpath)
+
+    def _publish(self, part: str, path: str) -> None:
+        """What is written appears whole, as in object stores, whenever the writer is killed."""
+        path = self._strip_protocol(path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        os.replace(part, path)
 
     def cat_file(self, *args: Any, **options: Any) -> Any:
         self._check()
