@@ -60,7 +60,6 @@ setup(
             'tensorflow>=2.17.0,<2.18',
         ],  # its last release loads under no later TensorFlow
         'jax': ['jax>=0.4.31'],
-        'openvino': ['openvino>=2026.0.0'],  # --engine openvino: networks on CPUs, without TensorFlow
         'evaluate': [
             'museval>=0.4.1',
             'matplotlib>=3.9.0',
@@ -89,7 +88,7 @@ setup(
         # Object stores on this machine and Dataflow's requests: apart from `test`, because the oldest versions do not
         # go with Beam's Google packages.
         'stores': [
-            'stembeam[gcp,s3,openvino]',
+            'stembeam[gcp,s3]',
             'aiobotocore[boto3]>=2.19',  # what moto uses, at the version that s3fs goes with
             'moto[s3]>=5.0',
             'flask>=3.0',

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +102,7 @@ def _cold_parts(
         own = install(own_environment(), settings.build / 'peers', tell)
         program = str(Path(own.python).with_name('stembeam'))
     if 'process' in settings.parts or with_peers:
-        has_openvino = find_spec('openvino') is not None
-        ways = separations(settings.cores, settings.process_rounds, has_openvino, two_stems=with_peers)
+        ways = separations(settings.cores, settings.process_rounds, two_stems=with_peers)
         if 'process' not in settings.parts:  # what peers are set against
             ways = [way for way in ways if way.name in (report.MAIN, report.TWO_STEMS)]
         subjects += process_subjects(material, ways, seconds, scratch, logs, program)

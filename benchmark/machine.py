@@ -12,7 +12,7 @@ from typing import Any
 
 from .turns import ROOT, MeasuringError
 
-PACKAGES = ('stembeam', 'apache-beam', 'tensorflow', 'keras', 'numpy', 'scipy', 'soundfile', 'av', 'openvino')
+PACKAGES = ('stembeam', 'apache-beam', 'tensorflow', 'keras', 'numpy', 'scipy', 'soundfile', 'av')
 TOPOLOGY = Path('/sys/devices/system/cpu')
 
 

@@ -139,12 +139,11 @@ class Separation(NamedTuple):
     model: str = '4stems'
 
 
-def separations(cores: int, rounds: int, openvino: bool = False, two_stems: bool = False) -> list[Separation]:
+def separations(cores: int, rounds: int, two_stems: bool = False) -> list[Separation]:
     """The ways that are measured.
 
     Args:
       rounds: for those of FLAC on all cores; the others are done half as often, but once at least.
-      openvino: it is installed: measure it too.
       two_stems: measure the two-stem model too, for a peer that has no other.
     """
     fewer = max(1, rounds // 2)
@@ -155,9 +154,6 @@ def separations(cores: int, rounds: int, openvino: bool = False, two_stems: bool
         Separation('stembeam separate, WAV', fewer, cores, ('-c', 'wav', bare)),
         Separation('stembeam separate, WAV, features', fewer, cores, ('-c', 'wav')),
     ]
-    if openvino:
-        engine = '--engine', 'openvino'
-        ways.append(Separation('stembeam separate, FLAC, OpenVINO', rounds, cores, ('-c', 'flac', bare, *engine)))
     for workers in range(1, cores):
         name = f'stembeam separate, FLAC, {workers} worker' + 's' * (workers > 1)
         ways.append(Separation(name, fewer, workers, ('-c', 'flac', bare)))

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from stembeam.model.arithmetic import chunk_bytes, flop_per_second
+from stembeam.model.batch_size import GPU_BATCH_SIZE
 from stembeam.model.chunk_rows import rows_per_chunk
 from stembeam.model.chunks import ChunkGrid
 from stembeam.model.configuration import ModelConfig
-from stembeam.model.engine_choice import GPU_BATCH_SIZE
 from stembeam.model.features.columns import FRAME_LENGTH, HOP_LENGTH
 from stembeam.model.features.filters import NUM_BINS, chroma_bank, mel_blocks
 from stembeam.model.features.frames import NUM_SPECTRAL

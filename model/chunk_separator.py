@@ -38,7 +38,6 @@ class ChunkSeparator:
         weights: dict[str, np.ndarray],
         batch_size: int | None = None,
         method: Method | None = None,
-        engine: str = 'tensorflow',
         streams: int | None = None,
         for_16_bits: bool = False,
         with_rows: bool = False,
@@ -48,13 +47,12 @@ class ChunkSeparator:
         Args:
           batch_size: chunks that go through the network at a time; None: 1 on a CPU, where it is best, more on a GPU.
           method: how stems are made; None: as Spleeter does, all stems.
-          engine: what computes the network, one of `engine_choice.ENGINES`.
           streams: threads that will call, each on a core of its own; None: one, with all cores.
           for_16_bits: the stems will be written with 16 bits at the model's rate: see `engines.load_engine`.
           with_rows: there will be features, at the model's rate: see there.
 
         Raises:
-          UsageError: a method that the model cannot be used with, or an engine that is not installed.
+          UsageError: a method that the model cannot be used with.
         """
         if batch_size is not None and batch_size < 1:
             raise ValueError(f'batch_size is {batch_size}: it must be at least 1')
@@ -63,7 +61,7 @@ class ChunkSeparator:
         self.method.check(config)
         self.outputs = self.method.outputs(config)
         self.grid = ChunkGrid.of(config, self.method.overlap)
-        self._engine = load_engine(engine, config, weights, self.method, batch_size, streams, for_16_bits, with_rows)
+        self._engine = load_engine(config, weights, self.method, batch_size, streams, for_16_bits, with_rows)
         self.batch_size = self._engine.batch_size
         self.zeros: Callable[[tuple[int, ...]], np.ndarray] = partial(np.zeros, dtype=np.float32)
 

@@ -1,10 +1,9 @@
-"""What computes a model's chunks: the signal path, and the functions of the Wiener filter, by the engine of a run.
+"""What computes a model's chunks: signal path and functions of the Wiener filter, by Keras on TensorFlow or JAX.
 
-Two engines: 'tensorflow' is the Keras network on TensorFlow (or on JAX, by KERAS_BACKEND), 'openvino' the same network
-in OpenVINO, on CPUs, which starts without TensorFlow. And two signal paths. On the host: transforms and masks by SciPy
-and NumPy around the network (host_signal.py), the faster one on CPUs. On the device: all in one compiled graph
-(device_path.py), so that nothing but samples goes to a GPU and comes back. Which one runs depends on whether there is a
-GPU, and the log says so; both make the same stems but for rounding.
+Two signal paths. On the host: transforms and masks by SciPy and NumPy around the network (host_signal.py), the faster
+one on CPUs. On the device: all in one compiled graph (device_path.py), so that nothing but samples goes to a GPU and
+comes back. Which one runs depends on whether there is a GPU, and the log says so; both make the same stems but for
+rounding.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from .batch_size import GPU_BATCH_SIZE
 from .chunks import ChunkGrid
 from .configuration import ModelConfig
-from .engine_choice import GPU_BATCH_SIZE, check_engine
 from .host_signal import HostSignal
 from .method import Method
 
@@ -100,7 +99,6 @@ def full_batch(waves: Sequence[np.ndarray], batch_size: int) -> np.ndarray:
 
 
 def load_engine(
-    name: str,
     config: ModelConfig,
     weights: Mapping[str, np.ndarray],
     method: Method,
@@ -112,34 +110,13 @@ def load_engine(
     """Build the networks of a method and fill them; sizes the thread pools of what computes them.
 
     Args:
-      name: one of engine_choice.ENGINES.
       batch_size: None: 1 on CPUs, GPU_BATCH_SIZE on GPUs.
       streams: threads that will call, each on a core of its own; None: one, with all cores.
       for_16_bits: the stems will be written with 16 bits at the model's rate: a GPU may round them to these steps, so
         that half as much has to leave it. Files and features are the same. Not under the Wiener filter.
       with_rows: there will be features of the stems, as they will be written, and of the mixture, at the model's rate:
         a GPU may compute a part of them, see chunk_rows.py. Not under the Wiener filter.
-
-    Raises:
-      UsageError: an unknown engine, or one that is not installed.
     """
-    check_engine(name)
-    return (
-        _openvino_engine(config, weights, method, batch_size or 1, streams)
-        if name == 'openvino'
-        else _keras_engine(config, weights, method, batch_size, streams, for_16_bits, with_rows)
-    )
-
-
-def _keras_engine(
-    config: ModelConfig,
-    weights: Mapping[str, np.ndarray],
-    method: Method,
-    batch_size: int | None,
-    streams: int | None,
-    for_16_bits: bool,
-    with_rows: bool,
-) -> Engine:
     from . import signal_path
     from .backend import compile_function, configure_threads, find_gpu, forbid_tf32
     from .folded_unet import build_folded_unet
@@ -168,39 +145,6 @@ def _keras_engine(
         *_wiener_without_networks(config, method),
     )
     return Engine(size, path, wiener)
-
-
-def _openvino_engine(
-    config: ModelConfig,
-    weights: Mapping[str, np.ndarray],
-    method: Method,
-    batch_size: int,
-    streams: int | None,
-) -> Engine:
-    from .openvino_unet import OpenVinoNetworks
-
-    shares = method.masks == 'direct'
-    networks = OpenVinoNetworks(config, weights, method.networks(config), shares, batch_size, streams)
-    logger.info('networks run in OpenVINO on the CPU, %d chunks at a time', batch_size)
-    path = HostPath(networks, config, method, batch_size)
-    if not method.mwf_iterations:
-        return Engine(batch_size, path, None)
-    logger.info('the Wiener filter runs in TensorFlow, whatever the engine')
-    if streams is not None:
-        from .backend import configure_threads
-
-        configure_threads(streams)
-    reanalyse, synthesise = _wiener_without_networks(config, method)
-
-    def analyse(waves: np.ndarray, covariances: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, ...]:
-        magnitudes, _ = path.estimates(list(waves))
-        return (*reanalyse(waves, covariances, scale, *magnitudes), *magnitudes)
-
-    def separate(waves: np.ndarray, covariances: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        magnitudes, _ = path.estimates(list(waves))
-        return synthesise(waves, covariances, scale, *magnitudes)
-
-    return Engine(batch_size, path, WienerFunctions(analyse, separate, reanalyse, synthesise))
 
 
 def _as_list(network: Any, magnitude: Any) -> list[Any]:

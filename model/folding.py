@@ -7,7 +7,7 @@ multiplications. The last transposed convolution, which has one output channel, 
 pixels of every 2x2 block: libraries are slow at the former (22% of the time for 1.7% of the work, measured; for the
 other transposed convolutions the same rewriting only adds work).
 
-NumPy alone: an engine brings the operations as `Layers` (folded_unet.py for Keras, openvino_unet.py for OpenVINO).
+NumPy alone: folded_unet.py brings the operations of Keras, as `Layers`.
 """
 
 from __future__ import annotations

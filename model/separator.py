@@ -9,7 +9,6 @@ import numpy as np
 
 from .chunk_separator import ChunkSeparator
 from .configuration import ModelConfig
-from .engine_choice import check_engine
 from .errors import UsageError
 from .method import Method
 from .resampling import match_channels, resample
@@ -20,7 +19,6 @@ def load_chunk_separator(
     files: ModelFiles,
     batch_size: int | None = None,
     method: Method | None = None,
-    engine: str = 'tensorflow',
     streams: int | None = None,
     for_16_bits: bool = False,
     with_rows: bool = False,
@@ -28,13 +26,12 @@ def load_chunk_separator(
     """A ChunkSeparator of a resolved model, with its arguments.
 
     Raises:
-      UsageError: weights or a method that do not fit, or an engine that is not installed.
+      UsageError: weights or a method that do not fit.
     """
     if method is not None:
         method.check(files.config)  # before the weights are read
-    check_engine(engine)
     weights = files.read_weights()
-    return ChunkSeparator(files.config, weights, batch_size, method, engine, streams, for_16_bits, with_rows)
+    return ChunkSeparator(files.config, weights, batch_size, method, streams, for_16_bits, with_rows)
 
 
 class Separator:
@@ -63,7 +60,6 @@ class Separator:
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         batch_size: int | None = None,
-        engine: str = 'tensorflow',
         mwf: bool | int = False,
         stems: Sequence[str] | None = None,
         masks: str = 'ratio',
@@ -75,13 +71,12 @@ class Separator:
 
         Args:
           batch_size: chunks that go through the network at a time; None: 1 on a CPU, where it is best, more on a GPU.
-          engine: what computes the network: tensorflow, or openvino, faster on CPUs and to start, if it is installed.
           mwf: True for the multichannel Wiener filter with one iteration, as Spleeter's --mwf; or more iterations.
           stems, masks, overlap, high_band, residual: what comes out and how it is made, see `method.Method`.
 
         Raises:
-          UsageError: an unknown model, weights that are missing or do not fit, a method that does not fit the model, or
-            an engine that is not installed.
+          UsageError: an unknown model, weights that are missing or do not fit, or a method that does not fit the
+            model.
         """
         if isinstance(stems, str):
             raise UsageError(f'stems is the text {stems!r}: give a list of names')
@@ -93,7 +88,7 @@ class Separator:
             high_band=high_band,
             residual=residual,
         )
-        return cls(load_chunk_separator(resolve_model(model), batch_size, method, engine))
+        return cls(load_chunk_separator(resolve_model(model), batch_size, method))
 
     @property
     def config(self) -> ModelConfig:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from ..model.engine_choice import check_engine
 from ..model.errors import UsageError
 from ..model.features.columns import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from ..model.method import Method
@@ -84,7 +83,6 @@ def make_job(options: argparse.Namespace, streams: int) -> SeparateJob:
         )
     if not is_unfetched(model):
         model.check()
-    check_engine(options.engine)
     if options.decoder == 'tfio':
         from ..transforms.tfio_decoding import check_tfio
 
@@ -107,7 +105,6 @@ def make_job(options: argparse.Namespace, streams: int) -> SeparateJob:
         overwrite=options.overwrite,
         chunks_per_segment=options.chunks_per_segment,
         batch_size=options.batch_size,
-        engine=options.engine,
         streams=streams,
         hints=tuple(inference_hints(options).items()),
     )

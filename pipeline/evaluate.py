@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult
 
-from ..model.engine_choice import check_engine
 from ..model.errors import RunError, UsageError
 from ..model.evaluation.scores import load_museval
 from ..model.evaluation.tables import Table
@@ -126,7 +125,6 @@ def make_job(options: argparse.Namespace, streams: int) -> EvaluateJob:
         if storage.root == to_uri(address).rstrip('/'):
             raise UsageError(f'{storage.root} is both input and output folder: choose another with -o')
     _check_packages()
-    check_engine(options.engine)
     if options.scorer == 'museval':
         load_museval()
     if options.estimates is not None:
@@ -145,7 +143,6 @@ def make_job(options: argparse.Namespace, streams: int) -> EvaluateJob:
         hop=options.window if options.hop is None else options.hop,
         scorer=options.scorer,
         batch_size=options.batch_size,
-        engine=options.engine,
         streams=streams,
     )
 

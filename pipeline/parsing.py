@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from ..model.engine_choice import ENGINES, GPU_BATCH_SIZE
+from ..model.batch_size import GPU_BATCH_SIZE
 from ..model.errors import UsageError
 from .logs import add_log_options
 
@@ -96,14 +96,7 @@ def add_run_options(parser: Any) -> None:
 
 
 def add_network_options(parser: Any) -> None:
-    """Declare what computes the network, and how much of it at once. `parser`: or a group of one."""
-    parser.add_argument(
-        '--engine',
-        choices=ENGINES,
-        default=ENGINES[0],
-        help='what computes the network: tensorflow (the default, and for GPUs); openvino: on CPUs, faster and with '
-        "less memory, if it is installed (pip install 'stembeam[openvino]')",
-    )
+    """Declare how the network is computed. `parser`: or a group of one."""
     parser.add_argument(
         '--batch-size',
         type=count,

@@ -49,7 +49,6 @@ class SeparateJob:
     overwrite: bool = False
     chunks_per_segment: int | None = None  # None: WHOLE_TRACK_CHUNKS and PART_CHUNKS
     batch_size: int | None = None  # chunks in one call of the network; None: see engines.load_engine
-    engine: str = 'tensorflow'  # one of engine_choice.ENGINES: what computes the network
     streams: int = 1  # threads of a process that separate at the same time
     attempts: Attempts | None = None  # where tracks under way are marked; None: nowhere
     since: float | None = None  # time.time(): tracks complete since then were made by this command, restarted meanwhile

@@ -49,7 +49,7 @@ class SegmentHandler(ModelHandler[DecodedSegment, Out, Any]):
         """A ChunkSeparator, shared by all steps and threads of the process."""
         job = self.job
         method = job.method, self._for_16_bits, self._with_rows
-        tag = repr((job.model.fingerprint, job.model.weights, method, job.engine, job.batch_size))
+        tag = repr((job.model.fingerprint, job.model.weights, method, job.batch_size))
         return _LOADED.acquire(self._load, tag)
 
     def _load(self) -> Any:
@@ -59,7 +59,7 @@ class SegmentHandler(ModelHandler[DecodedSegment, Out, Any]):
         began = time.perf_counter()
         job = self.job
         model = load_chunk_separator(
-            job.model, job.batch_size, job.method, job.engine, job.streams, self._for_16_bits, self._with_rows
+            job.model, job.batch_size, job.method, job.streams, self._for_16_bits, self._with_rows
         )
         model.zeros = RECYCLER.zeros
         _loads.append(time.perf_counter() - began)

@@ -54,7 +54,6 @@ class EvaluateJob:
     hop: float = FRAME_SECONDS
     scorer: str = 'stembeam'
     batch_size: int | None = None  # chunks in one call of the network; None: see engines.load_engine
-    engine: str = 'tensorflow'  # one of engine_choice.ENGINES: what computes the network
     streams: int = 1  # threads of a process that separate at the same time
 
     def results(self) -> dict[str, Any]:
@@ -141,7 +140,7 @@ def load_separator(job: EvaluateJob) -> Separator:
 
     if job.model is None:
         raise ValueError('a job with estimates has no model')
-    return Separator(load_chunk_separator(job.model, job.batch_size, job.method, job.engine, job.streams))
+    return Separator(load_chunk_separator(job.model, job.batch_size, job.method, job.streams))
 
 
 @functools.cache

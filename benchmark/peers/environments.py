@@ -70,9 +70,9 @@ def own_environment() -> Environment:
     return Environment(
         'stembeam',
         (f'{sys.version_info[0]}.{sys.version_info[1]}',),
-        ((('--editable', f'{ROOT}[openvino]'),),),
-        'import openvino, stembeam',
-        ('stembeam', 'tensorflow', 'keras', 'apache-beam', 'numpy', 'openvino'),
+        ((('--editable', str(ROOT)),),),
+        'import stembeam',
+        ('stembeam', 'tensorflow', 'keras', 'apache-beam', 'numpy'),
         hashlib.sha256((ROOT / 'setup.py').read_bytes()).hexdigest(),
     )
 

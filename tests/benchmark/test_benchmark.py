@@ -169,7 +169,7 @@ def test_ways_to_separate():
     assert names[0] == report.MAIN
     assert [name for name in names if 'worker' in name] == [f'{report.MAIN}, {n}' for n in
                                                             ('1 worker', '2 workers', '3 workers')]  # fmt: skip
-    assert report.TWO_STEMS in [way.name for way in separations(1, 1, openvino=True, two_stems=True)]
+    assert report.TWO_STEMS in [way.name for way in separations(1, 1, two_stems=True)]
 
 
 def test_cores_are_taken_one_thread_of_each_first(monkeypatch, tmp_path):

@@ -8,7 +8,6 @@ seconds, and the launcher is killed and started again.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import re
 import subprocess
@@ -32,9 +31,7 @@ pytestmark = [
 
 INJECTED_CODE = Path(__file__).parent / 'injected'
 PATIENCE = 500  # seconds that any wait may take
-# What is tested is what surrounds the networks, in a dozen starts, and OpenVINO starts without TensorFlow.
-ENGINE = 'openvino' if importlib.util.find_spec('openvino') else 'tensorflow'
-SETTINGS = ('--decode-timeout', '5', '--engine', ENGINE)
+SETTINGS = ('--decode-timeout', '5')
 PROCESSES = ('--direct_running_mode', 'multi_processing')
 # Faults of the run whose launcher is killed, and of the next one, which has to find out again about all that remain.
 # Every death of a worker process starts all of them again, so there are fewer.

@@ -1,26 +1,21 @@
-"""Which engine and which signal path run, and that all of them make the same stems."""
+"""Which signal path runs, and that both make the same stems."""
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import logging
-from typing import Any
 
 import numpy as np
 import pytest
 from tensorflow.python.eager import context
 
 from stembeam.model import backend
+from stembeam.model.batch_size import GPU_BATCH_SIZE
 from stembeam.model.chunk_separator import ChunkSeparator
 from stembeam.model.chunks import ChunkGrid
 from stembeam.model.device_path import DevicePath
-from stembeam.model.engine_choice import GPU_BATCH_SIZE
 from stembeam.model.engines import HostPath, load_engine
-from stembeam.model.errors import UsageError
 from stembeam.model.folded_unet import build_folded_unet
 from stembeam.model.method import Method
-from stembeam.model.wiener_records import WienerFilter
 from stembeam.transforms.formats import FORMATS
 from stembeam.transforms.quantising import clipped, quantise
 
@@ -30,15 +25,10 @@ GRID = ChunkGrid.of(TINY)
 RUN = noise(5)[: GRID.samples_of(3)]
 
 
-@functools.cache
-def separator(engine: str, batch_size: int | None = None, **method: Any) -> ChunkSeparator:
-    return ChunkSeparator(TINY, random_weights(TINY), batch_size, Method(**method), engine)
-
-
 def test_on_a_device_all_of_it_gives_the_stems_of_the_host(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (expected,) = separator('tensorflow').separate_runs([RUN])
+    (expected,) = ChunkSeparator(TINY, random_weights(TINY)).separate_runs([RUN])
     monkeypatch.setattr(backend, 'find_gpu', lambda: 'a pretended GPU')  # also compiled by XLA, as it is for one
     with caplog.at_level(logging.INFO):
         on_device = ChunkSeparator(TINY, random_weights(TINY))
@@ -64,7 +54,7 @@ def products_may_be_rounded() -> bool:
 
 def test_the_graph_and_the_host_path_around_the_same_network(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        host = load_engine('tensorflow', TINY, random_weights(TINY), Method())
+        host = load_engine(TINY, random_weights(TINY), Method())
     assert isinstance(host.path, HostPath)
     assert host.batch_size == 1
     assert 'no GPU' in caplog.text
@@ -73,33 +63,6 @@ def test_the_graph_and_the_host_path_around_the_same_network(caplog: pytest.LogC
     DevicePath(network, TINY, Method(), batch_size=2).separate([RUN[: GRID.span]], [expected])
     host.path.separate([RUN[: GRID.span]], [found])
     np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize('method', [{}, {'masks': 'direct', 'stems': ('drums',), 'overlap': 0.25, 'residual': True}])
-def test_openvino_makes_the_stems_of_tensorflow(method: dict[str, Any]) -> None:
-    pytest.importorskip('openvino')
-    (expected,) = separator('tensorflow', **method).separate_runs([RUN])
-    for batch_size in (None, 2):
-        (found,) = separator('openvino', batch_size, **method).separate_runs([RUN])
-        np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-def test_openvino_under_the_wiener_filter_of_whole_tracks_and_of_segments() -> None:
-    pytest.importorskip('openvino')
-    (expected,) = separator('tensorflow', mwf_iterations=1).separate_runs([RUN])
-    own = separator('openvino', mwf_iterations=1)
-    (whole,) = own.separate_runs([RUN])
-    np.testing.assert_allclose(whole, expected, atol=1e-5)
-    found = WienerFilter.from_sums(own.wiener_sums(RUN))
-    np.testing.assert_allclose(own.separate_runs([RUN], [found])[0], expected, atol=1e-5)
-
-
-def test_an_engine_that_is_unknown_or_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="engine is 'torch': it must be one of tensorflow, openvino"):
-        load_engine('torch', TINY, {}, Method())
-    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(UsageError, match=r"openvino is not installed: pip install 'stembeam\[openvino\]', or choose"):
-        load_engine('openvino', TINY, {}, Method())
 
 
 @pytest.mark.parametrize(('level', 'overlap'), [(0.3, 0.0), (0.3, 0.25), (4.0, 0.0)])

@@ -37,7 +37,6 @@ OPTIONS = [
     ('--runner FlinkRunner', 'runner', 'FlinkRunner', None),
     ('--chunks-per-segment 4', 'chunks_per_segment', 4, None),
     ('--batch-size 8', 'batch_size', 8, None),
-    ('--engine openvino', 'engine', 'openvino', 'tensorflow'),
     ('--no-progress', 'progress', False, True),
     ('--log-format json', 'log_format', 'json', 'text'),
     ('--log-level debug', 'log_level', 'debug', 'warning'),
