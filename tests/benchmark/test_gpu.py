@@ -23,7 +23,7 @@ def test_a_quick_run_without_a_gpu_measures_everything(tiny_model: Path, tmp_pat
     assert all(row['median'] > 0 for row in found.values())
     rates = {row['name'] for row in document['rows'] if row['quantity'] == 'rate'}
     assert {'matrix product, float32', 'U-Nets, float32', 'U-Nets, TF32 where there is any'} <= rates
-    assert document['about']['difference'] == 0.0  # no TF32 on a CPU
+    assert document['about']['difference'] < 1e-6  # no TF32 on a CPU, but threads may add in another order
     text = (tmp_path / 'out/gpu.md').read_text()
     assert '| U-Nets, float32 |' in text
     assert 'spectral rows of features' in text
