@@ -1,9 +1,9 @@
 """Writing the samples of one stem to one local file, block by block.
 
 Stands on soundfile (flac, mp3, ogg), PyAV (opus, m4a, wma) and riff.py (wav).  The one idea to know: every encoder
-writes through a `_Sink`, which keeps the OSError of the disk (the libraries lose it) until StemWriter can raise it, and
-every encoder is fed blocks of one size, so that the bytes of a file depend on its samples alone and not on how they
-arrived.
+writes through a `_Sink`, which keeps the OSError of the disk (the libraries lose it) until StemWriter can raise it
+(libsndfile by way of memory_file.py), and every encoder is fed blocks of one size, so that the bytes of a file depend
+on its samples alone and not on how they arrived.
 
 What a reader of the file gets back:
   wav, flac    the samples, exactly.
@@ -36,6 +36,7 @@ from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
 from .formats import FORMATS, StemFormat, check_format, find_format, output_rate, parse_bitrate
+from .memory_file import MemoryFile
 from .quantising import clipped, dequantise, quantise
 from .riff import bytes_per_sample, wav_header
 from .vorbis import FixedSerial, quality_for
@@ -327,22 +328,33 @@ class _SoundFileEncoder:
         level: float,
         bitrate_mode: str | None = None,
     ) -> None:
-        self._file = soundfile.SoundFile(
-            sink,
-            'w',
-            sample_rate,
-            channels,
-            format=container,
-            subtype=subtype,
-            compression_level=level,
-            bitrate_mode=bitrate_mode,
-        )
+        self._memory = MemoryFile(sink)
+        try:
+            self._file = soundfile.SoundFile(
+                self._memory.descriptor,
+                'w',
+                sample_rate,
+                channels,
+                format=container,
+                subtype=subtype,
+                compression_level=level,
+                bitrate_mode=bitrate_mode,
+                closefd=False,
+            )
+        except BaseException:
+            self._memory.close()
+            raise
 
     def encode(self, block: NDArray[Any]) -> None:
         self._file.write(block)
+        self._memory.pass_on()
 
     def finish(self) -> None:
-        self._file.close()
+        try:
+            self._file.close()
+            self._memory.finish()
+        finally:
+            self._memory.close()
 
 
 class _AvEncoder:
