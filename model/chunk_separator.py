@@ -15,7 +15,8 @@ import numpy as np
 from .chunk_rows import chunk_frames, unknown_rows
 from .chunks import ChunkGrid
 from .configuration import ModelConfig
-from .engines import WienerFunctions, full_batch, load_engine
+from .crew import Crew, work_together
+from .engines import HostPath, WienerFunctions, full_batch, load_engine
 from .method import Method
 from .spilling import Spill
 from .wiener_records import WienerFilter, WienerSums
@@ -64,6 +65,7 @@ class ChunkSeparator:
         self._engine = load_engine(config, weights, self.method, batch_size, streams, for_16_bits, with_rows)
         self.batch_size = self._engine.batch_size
         self.zeros: Callable[[tuple[int, ...]], np.ndarray] = partial(np.zeros, dtype=np.float32)
+        self.crew = Crew()  # who may help with chunks, on CPUs
 
     def separate_runs(self, runs: list[np.ndarray], filters: Sequence[WienerFilter] | None = None) -> list[np.ndarray]:
         """Separate runs of consecutive chunks, of one or several tracks, batched together.
@@ -109,14 +111,28 @@ class ChunkSeparator:
     def _separate_chunks(self, runs: list[np.ndarray], outputs: list[np.ndarray]) -> list[np.ndarray | None]:
         """Add the chunks' contributions to the outputs; the runs' spectral rows."""
         rows: list[Any] = [None] * len(runs)
-        for batch in self._batches(runs):
-            found = self._engine.path.separate(batch.waves, self._targets(batch, outputs))
+
+        def separate(batch: Batch, is_next: bool) -> tuple[list[np.ndarray], np.ndarray | None]:
+            targets = self._targets(batch, outputs)
+            if not is_next:  # samples that chunks share may still be worked on: in memory of its own
+                targets = [self.zeros(target.shape) for target in targets]
+            return targets, self._engine.path.separate(batch.waves, targets)
+
+        def add(batch: Batch, is_next: bool, separated: tuple[list[np.ndarray], np.ndarray | None]) -> None:
+            own, found = separated
+            if not is_next:
+                for target, stems in zip(self._targets(batch, outputs), own, strict=True):
+                    stems[:, : self.grid.tail] += target[:, : self.grid.tail]
+                    target[...] = stems
             if found is None:
-                continue
+                return
             for row, (number, start) in enumerate(batch.places):
                 if rows[number] is None:
                     rows[number] = unknown_rows(len(found), len(runs[number]))
                 rows[number][:, chunk_frames(self.grid, start)] = found[:, row]
+
+        crew = self.crew if isinstance(self._engine.path, HostPath) else Crew()  # a GPU has enough to do
+        work_together(crew, list(self._batches(runs)), separate, add)
         return rows
 
     def _targets(self, batch: Batch, outputs: list[np.ndarray]) -> list[np.ndarray]:

@@ -16,6 +16,7 @@ import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler
 from apache_beam.utils.shared import Shared
 
+from ..model.crew import CREW
 from ..model.recycling import RECYCLER
 from .audio_records import AudioOrRecord, DecodedSegment
 from .job import SeparateJob
@@ -62,6 +63,8 @@ class SegmentHandler(ModelHandler[DecodedSegment, Out, Any]):
             job.model, job.batch_size, job.method, job.streams, self._for_16_bits, self._with_rows
         )
         model.zeros = RECYCLER.zeros
+        CREW.size = job.streams or 0
+        model.crew = CREW
         _loads.append(time.perf_counter() - began)
         return model
 

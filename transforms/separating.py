@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..model.crew import CREW
 from ..model.errors import TrackError
 from ..model.recycling import RECYCLER
 from .audio_records import DecodedSegment, SeparatedSegment
@@ -38,7 +39,8 @@ def decode_segment(segment: Segment, job: SeparateJob) -> Iterator[Part | Decode
     if part is not None:
         yield part
         return
-    with under_way(job, DECODE, segment.planned.track, segment.index):
+    # Later steps get the segment from within: the thread is at work until its stems are written.
+    with CREW.at_work(), under_way(job, DECODE, segment.planned.track, segment.index):
         yield _with_filter(read_segment(segment, job), job)
 
 

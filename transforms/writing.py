@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..model.chunk_rows import rows_of_track
+from ..model.crew import CREW
 from ..model.errors import TrackError
 from .addresses import shown
 from .audio_records import SeparatedSegment
@@ -86,6 +87,7 @@ def write_segment(separated: SeparatedSegment, job: SeparateJob) -> Iterator[Com
         end,
         decoded.seconds,
         job,
+        threads=CREW.room(),
         known=_known_rows(separated, end, job),
     )
 

@@ -9,6 +9,7 @@ import pytest
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.testing.util import assert_that, equal_to
 
+from stembeam.model.crew import CREW
 from stembeam.model.errors import RunError, TrackError
 from stembeam.transforms import separating
 from stembeam.transforms.audio_records import DecodedSegment, SeparatedSegment
@@ -296,3 +297,18 @@ def test_what_goes_wrong_ahead_is_raised_where_the_model_is_asked_for(tmp_path, 
     assert tried.wait(60)
     with pytest.raises(RunError, match='no memory left'):
         handler.load_model()
+
+
+def test_threads_without_a_track_may_help_while_one_is_under_way(tmp_path, tiny_model, track):
+    job = make_job(tmp_path / 'out', tiny_model, streams=2)
+    model = StemModelHandler(job).load_model()
+    assert (model.crew, CREW.size) == (CREW, 2)
+    (segment,) = split_track(plan(track, job), job)
+    decoded = decode_segment(segment, job)
+    next(decoded)  # from here on the later steps are at work
+    assert CREW.join()
+    assert not CREW.join()
+    assert list(decoded) == []  # over: both may
+    assert CREW.join()
+    CREW.leave()
+    CREW.leave()
