@@ -60,7 +60,7 @@ def main() -> int:
         print(f'benchmark: {error}', file=sys.stderr)
         return 1
     about['took_minutes'] = (time.monotonic() - began) / 60
-    comparison = compare(rows, settings.comparable(), _earlier(settings))
+    comparison = compare(rows, settings.comparable(), about['machine']['cpu'], _earlier(settings))
     write(settings.output, rows, about, comparison)
     tell(f'written: {settings.output}/report.json, report.md, report.png')
     _tell_regressions(comparison, sys.stdout.isatty() if settings.color is None else settings.color)
@@ -145,7 +145,9 @@ def _tell_regressions(comparison: Comparison, color: bool) -> None:
     red, plain = (RED, PLAIN) if color else ('', '')
     for change in comparison.regressions:
         print(f'{red}REGRESSION {change.told()}{plain}')
-    if not comparison.regressions:
+    if comparison.regressions:
+        print(f'compared with {comparison.against}')
+    else:
         count = len(comparison.changes)
         print(f'no regression in {count} rows, compared with {comparison.against}' if count else comparison.against)
 

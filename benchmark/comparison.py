@@ -2,6 +2,7 @@
 
 Times of two machines, or of one machine on a good and on a bad day, differ; so what is compared are speeds as shares
 of the matrix ceiling measured in the same run (times, multiplied by it), of one core or of all as the quantity says.
+That leaves what memory binds, and all else that differs between processors: where they do, the comparison says so.
 Memory is compared as it is. Peers are not compared: they are not ours to mend.
 """
 
@@ -52,8 +53,8 @@ class Comparison(NamedTuple):
         return sorted((change for change in self.changes if change.is_regression), key=lambda change: -change.worse)
 
 
-def compare(rows: Sequence[Row], settings: Mapping[str, Any], earlier: str | None) -> Comparison:
-    """Compare with an earlier report, given as its text."""
+def compare(rows: Sequence[Row], settings: Mapping[str, Any], cpu: str, earlier: str | None) -> Comparison:
+    """Compare with an earlier report, given as its text; `cpu` is the processor of this run."""
     if earlier is None:
         return Comparison('no report was committed yet', [])
     try:
@@ -61,10 +62,13 @@ def compare(rows: Sequence[Row], settings: Mapping[str, Any], earlier: str | Non
         before = {row.key: row for row in map(Row.from_json, report['rows'])}
         name = f'{report["commit"]} of {report["date"]}'
         former_settings = {key: report['settings'][key] for key in settings}
+        former_cpu = report['machine']['cpu']
     except (ValueError, KeyError, TypeError) as error:
         return Comparison(f'the earlier report cannot be read ({type(error).__name__}: {error})', [])
     if former_settings != dict(settings):
         return Comparison(f'{name} was measured with other settings ({former_settings}): not compared', [])
+    if former_cpu != cpu:
+        name += f' (another processor, {former_cpu}: the matrix ceiling does not level all that differs)'
     now, then = ceilings(rows), ceilings(list(before.values()))
     changes = []
     for row in rows:

@@ -22,6 +22,7 @@ from benchmark.stages import TIMES, difference
 from benchmark.turns import MeasuringError, Subject, take_turns
 
 SETTINGS = {'cores': 2, 'tracks': 10, 'track_seconds': 180.0}
+CPU = 'some CPU'
 ABOUT: dict[str, Any] = {
     'command': 'python -m benchmark',
     'date': '2026-11-22T12:00+00:00',
@@ -29,7 +30,7 @@ ABOUT: dict[str, Any] = {
     'took_minutes': 9.0,
     'settings': {**SETTINGS, 'quick': False},
     'machine': {
-        'cpu': 'CPU',
+        'cpu': CPU,
         'vectors': ['avx2'],
         'cores_used': [0, 1],
         'cores': 4,
@@ -95,20 +96,28 @@ def test_subjects_take_turns_and_one_that_fails_ends_alone():
 
 def test_a_slower_machine_is_no_regression_and_a_slower_program_is():
     former = earlier(rows_of(ceiling=200, speed=20))
-    assert compare(rows_of(ceiling=100, speed=10), SETTINGS, former).regressions == []
-    found = compare(rows_of(ceiling=200, speed=17), SETTINGS, former).regressions
+    assert compare(rows_of(ceiling=100, speed=10), SETTINGS, CPU, former).regressions == []
+    found = compare(rows_of(ceiling=200, speed=17), SETTINGS, CPU, former).regressions
     assert [change.row.name for change in found] == [report.MAIN]
     assert found[0].worse == pytest.approx(20 / 17 - 1)
     assert 'before 20' in found[0].told()
     # Times: four milliseconds on half the machine are as good as two on the whole one; peers are left out.
-    changes = {change.row.key: change for change in compare(rows_of(ceiling=100), SETTINGS, former).changes}
+    changes = {change.row.key: change for change in compare(rows_of(ceiling=100), SETTINGS, CPU, former).changes}
     assert changes[('stages', 'decode FLAC', 'cpu')].worse == pytest.approx(-0.5)
     assert not [key for key in changes if key[0] in ('peers', 'ceiling')]
 
 
+def test_another_processor_is_named():
+    former = earlier(rows_of())
+    assert 'another processor' not in compare(rows_of(), SETTINGS, CPU, former).against
+    comparison = compare(rows_of(), SETTINGS, 'newer CPU', former)
+    assert 'another processor, some CPU' in comparison.against
+    assert comparison.changes  # compared all the same
+
+
 def test_memory_is_compared_as_it_is():
     former = earlier(rows_of(ceiling=200, memory=2.0))
-    found = compare(rows_of(ceiling=100, speed=10, memory=2.4), SETTINGS, former).regressions
+    found = compare(rows_of(ceiling=100, speed=10, memory=2.4), SETTINGS, CPU, former).regressions
     assert [(change.row.quantity, round(change.worse, 3)) for change in found] == [('memory', 0.2)]
 
 
@@ -122,13 +131,13 @@ def test_memory_is_compared_as_it_is():
     ],
 )
 def test_reports_that_cannot_be_compared(former, said):
-    comparison = compare(rows_of(), SETTINGS, former)
+    comparison = compare(rows_of(), SETTINGS, CPU, former)
     assert said in comparison.against
     assert comparison.changes == []
 
 
 def test_regressions_are_red_if_colour_is_wanted(capsys):
-    comparison = compare(rows_of(speed=10), SETTINGS, earlier(rows_of(speed=20)))
+    comparison = compare(rows_of(speed=10), SETTINGS, CPU, earlier(rows_of(speed=20)))
     _tell_regressions(comparison, color=True)
     assert capsys.readouterr().out.startswith(f'{RED}REGRESSION {report.MAIN}')
     _tell_regressions(comparison, color=False)
@@ -138,7 +147,7 @@ def test_regressions_are_red_if_colour_is_wanted(capsys):
 def test_report_has_tables_failures_and_regressions(tmp_path):
     rows = rows_of()
     about = {**ABOUT, 'failures': {'a command': 'exit status 1'}, 'peer_failures': {'HTDemucs': 'no PyTorch'}}
-    text = report.to_markdown(rows, about, compare(rows, SETTINGS, earlier(rows_of(speed=40))))
+    text = report.to_markdown(rows, about, compare(rows, SETTINGS, CPU, earlier(rows_of(speed=40))))
     assert '| **the ceiling of all cores** | **200** |' in text
     assert '| four U-Nets, TensorFlow, 2 streams |  | 100 |  | 50% |' in text
     assert '**Not measured: a command: exit status 1**' in text
