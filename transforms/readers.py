@@ -21,7 +21,7 @@ from .addresses import shown
 from .sources import SourceFile
 
 CHUNK_SAMPLES = 65536
-FLAC_CHUNK_SAMPLES = 4096  # what is lost at most before the place where a cut-off FLAC file ends
+FLAC_CHUNK_SAMPLES = 4096  # where a FLAC file is cut off or damaged: what is lost at most before that place
 # libsndfile's encodings in which every sample, or every frame (FLAC), can be found and decoded without the ones before.
 _SEEKABLE_SUBTYPES = {'PCM_S8', 'PCM_U8', 'PCM_16', 'PCM_24', 'PCM_32', 'FLOAT', 'DOUBLE', 'ULAW', 'ALAW'}
 _INTEGER_SCALE = {'u1': 1 / 2**7, 'i2': 1 / 2**15, 'i4': 1 / 2**31, 'i8': 1 / 2**63}
@@ -141,14 +141,16 @@ class SoundfileReader(BlockReader):
         return self._file.frames
 
     def _chunks(self) -> Iterator[np.ndarray]:
-        size = FLAC_CHUNK_SAMPLES if self.container == 'flac' else CHUNK_SAMPLES
-        position = self.position
+        position, size = self.position, CHUNK_SAMPLES
         while True:
             count = size - position % size
-            out = np.empty((count, self.channels), np.float32)
             try:
-                chunk = self._file.read(out=out)
+                chunk = self._file.read(out=np.empty((count, self.channels), np.float32))
             except soundfile.LibsndfileError as error:
+                if self.container == 'flac' and size > FLAC_CHUNK_SAMPLES:
+                    size = FLAC_CHUNK_SAMPLES
+                    if self._read_again(position, size):
+                        continue
                 if not _at_end(self._source):
                     raise damaged(self.uri, position / self.sample_rate, error) from error
                 self.cut_short = True
@@ -158,6 +160,24 @@ class SoundfileReader(BlockReader):
             if len(chunk) < count:
                 return
             position += count
+
+    def _read_again(self, position: int, size: int) -> bool:
+        """Open the file anew and pass over all before a position, in pieces; False if even they cannot be read.
+
+        What a failed read has decoded is lost, and a file that is cut off or damaged cannot be trusted to seek.
+        """
+        self._file.close()
+        if isinstance(self._source, SourceFile):
+            self._source.seek(0)
+        else:
+            os.lseek(self._source, 0, os.SEEK_SET)
+        try:
+            self._file = _PlainSoundFile(self._source, closefd=False)
+            for first in range(0, position, size):
+                self._file.read(out=np.empty((min(size, position - first), self.channels), np.float32))
+        except soundfile.LibsndfileError:
+            return False
+        return True
 
     def seek(self, position: int) -> None:
         """See BlockReader.  Raises TrackError where the file holds nothing at `position`."""

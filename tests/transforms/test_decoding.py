@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import av
 import fsspec
 import numpy as np
 import pytest
@@ -262,6 +264,22 @@ def test_fewer_samples_than_promised(tmp_path, kind):
     assert counted.num_samples == len(there)
     start = len(there) - 3 * RATE
     np.testing.assert_array_equal(read_segment(path, counted, RATE, start=start, allow_truncated=True), there[start:])
+
+
+def test_of_a_flac_file_that_was_cut_off_all_but_the_last_frame_is_delivered(tmp_path):
+    whole = noise(200_000)
+    path = cut(write(tmp_path / 'a', 'flac', whole, RATE), 0.45)
+    info = probe(path, allow_truncated=True)
+    there = read_segment(path, info, RATE, allow_truncated=True)
+    whole_frames = 0
+    with av.open(path) as file, contextlib.suppress(av.FFmpegError):
+        for frame in file.decode(audio=0):
+            whole_frames += frame.samples
+    assert whole_frames > 65536
+    assert 0 <= whole_frames - len(there) <= 4096
+    np.testing.assert_array_equal(
+        there, read_segment(write(tmp_path / 'b', 'flac', whole, RATE), info, RATE)[: len(there)]
+    )
 
 
 def test_more_samples_than_promised_are_delivered(tracks):
