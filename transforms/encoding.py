@@ -55,6 +55,7 @@ __all__ = [
 ]
 
 _BLOCK_SAMPLES = 16384  # libsndfile 1.2.2 crashes when it is handed minutes of ogg at once
+_FLAC_BLOCK_SAMPLES = 65536  # the longer, the less threads that encode wait for each other between two
 _FLAC_LEVEL = 4 / 8  # of 8; level 3 is 10% faster and 2-5% larger, level 5 10-40% slower and 0.1-1% smaller
 
 

@@ -22,7 +22,7 @@ from .encoding import StemWriter, clipped, dequantise, quantise
 from .job import SeparateJob
 
 # All encoders, resamplers and extractors are fed blocks of this size, whatever the caller's are.
-BLOCK_SAMPLES = 1 << 16
+BLOCK_SAMPLES = 1 << 17
 # Beyond a hundred times this, LAME ends the whole process, and FFmpeg's AAC encoder never ends.
 MOST_LOSSY_LEVEL = 1000.0
 
