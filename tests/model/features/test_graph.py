@@ -42,7 +42,10 @@ def test_a_graph_gives_the_rows_of_the_host(sample_rate: int, xla: bool) -> None
     unknown = is_unknown(rows)
     assert 0 < unknown.mean() < 0.05  # where the rolloff hangs on rounding; silence is none of these
     rows, expected = rows[~unknown], expected[~unknown]
-    np.testing.assert_allclose(rows[:, :SCALARS], expected[:, :SCALARS], rtol=3e-5, atol=1e-10)
+    # Bandwidths of a few Hz are small differences of float32 sums that differ in their last bit between BLAS kernels.
+    bin_width = sample_rate / 2048
+    np.testing.assert_allclose(rows[:, :2], expected[:, :2], rtol=3e-5, atol=2e-5 * bin_width)
+    np.testing.assert_allclose(rows[:, 3], expected[:, 3], rtol=3e-5, atol=1e-10)
     np.testing.assert_array_equal(rows[:, 2], expected[:, 2])  # rolloff: the same bin
     np.testing.assert_allclose(rows[:, SCALARS:CHROMA], expected[:, SCALARS:CHROMA], rtol=2e-6, atol=1e-10)
     np.testing.assert_allclose(rows[:, CHROMA:MEL], expected[:, CHROMA:MEL], atol=5e-6)
