@@ -2,8 +2,9 @@
 
 Times of two machines, or of one machine on a good and on a bad day, differ; so what is compared are speeds as shares
 of the matrix ceiling measured in the same run (times, multiplied by it), of one core or of all as the quantity says.
-That leaves what memory binds, and all else that differs between processors: where they do, the comparison says so.
-Memory is compared as it is. Peers are not compared: they are not ours to mend.
+Between two processors that does not level all (what memory binds, say): there a speed or time counts as worse only as
+far as it is worse as it is, too, and the comparison names the processor. Memory is compared as it is. Peers are not
+compared: they are not ours to mend.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def compare(rows: Sequence[Row], settings: Mapping[str, Any], cpu: str, earlier:
     if former_settings != dict(settings):
         return Comparison(f'{name} was measured with other settings ({former_settings}): not compared', [])
     if former_cpu != cpu:
-        name += f' (another processor, {former_cpu}: the matrix ceiling does not level all that differs)'
+        name += f' (another processor, {former_cpu}: worse is what is so with and without the ceiling)'
     now, then = ceilings(rows), ceilings(list(before.values()))
     changes = []
     for row in rows:
@@ -76,16 +77,24 @@ def compare(rows: Sequence[Row], settings: Mapping[str, Any], cpu: str, earlier:
         if row.part not in OURS or former is None:
             continue
         worse = worsening(row, former, now, then)
+        if worse is not None and former_cpu != cpu:
+            worse = min(worse, worsening(row, former) or 0.0)
         if worse is not None:
             changes.append(Change(row, former.median, worse))
     return Comparison(name, changes)
 
 
-def worsening(row: Row, former: Row, now: Mapping[str, float], then: Mapping[str, float]) -> float | None:
-    """The share by which a row became worse, each against the ceiling of its own run; None without ceilings."""
+def worsening(
+    row: Row, former: Row, now: Mapping[str, float] | None = None, then: Mapping[str, float] | None = None
+) -> float | None:
+    """The share by which a row became worse, each against the ceiling of its own run, or as they are if none is given.
+
+    Returns:
+      None where a ceiling is missing, or a value is not above zero.
+    """
     quantity = QUANTITIES[row.quantity]
     values = [row.median, former.median]
-    if quantity.ceiling is not None:
+    if quantity.ceiling is not None and now is not None and then is not None:
         if quantity.ceiling not in now or quantity.ceiling not in then:
             return None
         factors = now[quantity.ceiling], then[quantity.ceiling]

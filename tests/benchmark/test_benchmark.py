@@ -107,12 +107,15 @@ def test_a_slower_machine_is_no_regression_and_a_slower_program_is():
     assert not [key for key in changes if key[0] in ('peers', 'ceiling')]
 
 
-def test_another_processor_is_named():
-    former = earlier(rows_of())
+def test_on_another_processor_worse_is_what_is_so_with_and_without_the_ceiling():
+    former = earlier(rows_of(ceiling=200, speed=20))
     assert 'another processor' not in compare(rows_of(), SETTINGS, CPU, former).against
-    comparison = compare(rows_of(), SETTINGS, 'newer CPU', former)
-    assert 'another processor, some CPU' in comparison.against
-    assert comparison.changes  # compared all the same
+    faster = compare(rows_of(ceiling=400, speed=30), SETTINGS, 'newer CPU', former)
+    assert 'another processor, some CPU' in faster.against
+    assert faster.regressions == []  # 25% less of its ceiling, but 50% faster
+    assert compare(rows_of(ceiling=400, speed=30), SETTINGS, CPU, former).regressions != []
+    slower = compare(rows_of(ceiling=200, speed=16), SETTINGS, 'newer CPU', former).regressions
+    assert [round(change.worse, 3) for change in slower] == [0.25]
 
 
 def test_memory_is_compared_as_it_is():
