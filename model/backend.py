@@ -45,7 +45,26 @@ def _native_messages_logged() -> Iterator[None]:
                 logger.info('%s', line)
 
 
-with _native_messages_logged(), without_collecting():
+_LEFT_OUT = (
+    'sklearn',
+    'matplotlib',
+)  # Keras imports them where they are installed, for nearly a second, and we need neither
+
+
+@contextlib.contextmanager
+def _left_out(packages: Sequence[str]) -> Iterator[None]:
+    """While this lasts, packages that are not imported yet cannot be. Keras then does without."""
+    hidden = [package for package in packages if package not in sys.modules]
+    modules: dict[str, Any] = sys.modules
+    modules.update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        for package in hidden:
+            del modules[package]
+
+
+with _native_messages_logged(), without_collecting(), _left_out(_LEFT_OUT):
     import keras  # after the environment is set, on purpose
 
     if keras.backend.backend() == 'tensorflow':
