@@ -23,9 +23,8 @@ from .windows import hann, overlap_gain
 # Samples far beyond full scale overflow here, as they do in the networks without a word. Whoever takes the stems looks
 # for NaN and infinity and says of which track (transforms/writing.py, measuring.py): a warning could not.
 LET_OVERFLOW: Mapping[str, Any] = {'over': 'ignore', 'invalid': 'ignore'}
-BLOCK_BYTES = (
-    2**20
-)  # of the frames that are transformed at a time: near the second-level cache, and threads seldom meet
+# Of the frames that are transformed at a time: in the second-level cache, or nearly, and threads seldom meet.
+BLOCK_BYTES = 2**21
 
 
 class HostSignal:
