@@ -13,8 +13,11 @@ from .unet import activation, shares_of
 
 
 def _given(values: Array) -> Callable[..., Array]:
-    """An initialiser: weights are what they are to be as soon as they are made, without zeros before."""
-    return lambda shape, dtype=None: values
+    """An initialiser for one weight, which is what it is to be as soon as it is made, without zeros before. It keeps
+    the values no longer than that: Keras keeps initialisers as long as their layers.
+    """
+    held = [values]
+    return lambda shape, dtype=None: held.pop()
 
 
 class Convolution(keras.layers.Layer):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import tracemalloc
 
 import keras
 import numpy as np
@@ -85,3 +87,19 @@ def test_the_pixels_are_those_of_the_transposed_convolution():
     expected = np.asarray(keras.ops.conv_transpose(x, kernel, strides=2, padding='same'))
     blocks = np.asarray(keras.ops.conv(x, pixels_kernel(kernel), padding='same')).reshape(1, 6, 4, 2, 2)
     np.testing.assert_allclose(blocks.transpose(0, 1, 3, 2, 4).reshape(1, 12, 8, 1), expected, atol=1e-5)
+
+
+def test_the_network_keeps_no_second_copy_of_its_weights():
+    weights = random_weights(CONFIG)
+    build_folded_unet(CONFIG, weights)  # what libraries keep once
+    tracemalloc.start()
+    try:
+        network = build_folded_unet(CONFIG, weights)
+        gc.collect()
+        arrays = tracemalloc.DomainFilter(inclusive=True, domain=np.lib.tracemalloc_domain)
+        tensors = tracemalloc.Filter(inclusive=False, filename_pattern='*/constant_op.py')  # TensorFlow's own memory
+        kept = sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([arrays, tensors]).traces)
+    finally:
+        tracemalloc.stop()
+    held = sum(np.asarray(weight).nbytes for weight in network.weights)
+    assert kept < 0.1 * held
