@@ -2,9 +2,9 @@
 
 Times of two machines, or of one machine on a good and on a bad day, differ; so what is compared are speeds as shares
 of the matrix ceiling measured in the same run (times, multiplied by it), of one core or of all as the quantity says.
-Between two processors that does not level all (what memory binds, say): there a speed or time counts as worse only as
-far as it is worse as it is, too, and the comparison names the processor. Memory is compared as it is. Peers are not
-compared: they are not ours to mend.
+That leaves what memory binds, and all else that differs between processors: where they do, the comparison says so, and
+every line tells the change as it is, too. Memory is compared as it is. Peers are not compared: they are not ours to
+mend.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Change(NamedTuple):
     row: Row
     before: float  # its median in the earlier report
     worse: float  # share by which it became worse after normalising; negative: better
+    worse_as_it_is: float  # the same without normalising
 
     @property
     def is_regression(self) -> bool:
@@ -35,11 +36,12 @@ class Change(NamedTuple):
         """One line."""
         unit = QUANTITIES[self.row.quantity].unit
         against = QUANTITIES[self.row.quantity].ceiling
-        how = f', set against the ceiling of {against}' if against else ''
-        return (
-            f'{self.row.name}: {self.row.median:.4g} {unit}, before {self.before:.4g}: '
-            f'{abs(self.worse):.0%} {"worse" if self.worse > 0 else "better"}{how}'
-        )
+        how = f' set against the ceiling of {against}, {_share(self.worse_as_it_is)} as it is' if against else ''
+        return f'{self.row.name}: {self.row.median:.4g} {unit}, before {self.before:.4g}: {_share(self.worse)}{how}'
+
+
+def _share(worse: float) -> str:
+    return f'{abs(worse):.0%} {"worse" if worse > 0 else "better"}'
 
 
 class Comparison(NamedTuple):
@@ -69,7 +71,7 @@ def compare(rows: Sequence[Row], settings: Mapping[str, Any], cpu: str, earlier:
     if former_settings != dict(settings):
         return Comparison(f'{name} was measured with other settings ({former_settings}): not compared', [])
     if former_cpu != cpu:
-        name += f' (another processor, {former_cpu}: worse is what is so with and without the ceiling)'
+        name += f' (another processor, {former_cpu}: the matrix ceiling does not level all that differs)'
     now, then = ceilings(rows), ceilings(list(before.values()))
     changes = []
     for row in rows:
@@ -77,10 +79,9 @@ def compare(rows: Sequence[Row], settings: Mapping[str, Any], cpu: str, earlier:
         if row.part not in OURS or former is None:
             continue
         worse = worsening(row, former, now, then)
-        if worse is not None and former_cpu != cpu:
-            worse = min(worse, worsening(row, former) or 0.0)
-        if worse is not None:
-            changes.append(Change(row, former.median, worse))
+        as_it_is = worsening(row, former)
+        if worse is not None and as_it_is is not None:
+            changes.append(Change(row, former.median, worse, as_it_is))
     return Comparison(name, changes)
 
 
