@@ -45,15 +45,15 @@ def _native_messages_logged() -> Iterator[None]:
                 logger.info('%s', line)
 
 
-_LEFT_OUT = (
-    'sklearn',
-    'matplotlib',
-)  # Keras imports them where they are installed, for nearly a second, and we need neither
+# Keras imports these where they are installed, for nearly a second, and we need neither.
+_LEFT_OUT = ('sklearn', 'matplotlib')
 
 
 @contextlib.contextmanager
 def _left_out(packages: Sequence[str]) -> Iterator[None]:
-    """While this lasts, packages that are not imported yet cannot be. Keras then does without."""
+    """While this lasts, packages that are not imported yet cannot be, in any thread. Keras then does without for good:
+    whoever wants its wrappers for scikit-learn in the same process imports keras first.
+    """
     hidden = [package for package in packages if package not in sys.modules]
     modules: dict[str, Any] = sys.modules
     modules.update(dict.fromkeys(hidden))
