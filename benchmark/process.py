@@ -143,20 +143,21 @@ def separations(cores: int, rounds: int, two_stems: bool = False) -> list[Separa
     """The ways that are measured.
 
     Args:
-      rounds: for those of FLAC on all cores; the others are done half as often, but once at least.
+      rounds: for those of FLAC, features and numbers of workers; the others are done half as often, but once at least.
       two_stems: measure the two-stem model too, for a peer that has no other.
     """
     fewer = max(1, rounds // 2)
     bare = '--no-features'
-    ways = [
-        Separation('stembeam separate, FLAC', rounds, cores, ('-c', 'flac', bare)),
+    ways = [Separation('stembeam separate, FLAC', rounds, cores, ('-c', 'flac', bare))]
+    # One after the other: between others the machine's speed could change.
+    for workers in range(1, cores):
+        name = f'stembeam separate, FLAC, {workers} worker' + 's' * (workers > 1)
+        ways.append(Separation(name, rounds, workers, ('-c', 'flac', bare)))
+    ways += [
         Separation('stembeam separate, FLAC, features', rounds, cores, ('-c', 'flac')),
         Separation('stembeam separate, WAV', fewer, cores, ('-c', 'wav', bare)),
         Separation('stembeam separate, WAV, features', fewer, cores, ('-c', 'wav')),
     ]
-    for workers in range(1, cores):
-        name = f'stembeam separate, FLAC, {workers} worker' + 's' * (workers > 1)
-        ways.append(Separation(name, fewer, workers, ('-c', 'flac', bare)))
     if two_stems:
         ways.append(Separation('stembeam separate, FLAC, two stems', fewer, cores, ('-c', 'flac', bare), '2stems'))
     return ways

@@ -184,6 +184,7 @@ def test_ways_to_separate():
     assert names[0] == report.MAIN
     assert [name for name in names if 'worker' in name] == [f'{report.MAIN}, {n}' for n in
                                                             ('1 worker', '2 workers', '3 workers')]  # fmt: skip
+    assert {way.rounds for way in separations(4, 4) if 'worker' in way.name} == {4}
     assert report.TWO_STEMS in [way.name for way in separations(1, 1, two_stems=True)]
 
 
